@@ -3,10 +3,11 @@
  * user partition, so that registering a batch of sessions and publishing their `user_state` event is
  * one atomic step in one slot.
  *
- * A session is identified by (gateway, conn): a device that connects again replaces its session, and
- * `unregister` of the replaced one finds another (gateway, conn) there and changes nothing. That is
- * why a stale offline event never clears a newer connection. `epoch` grows with each registration in
- * the partition, also when the same connection is registered again through another access node.
+ * A session is identified by (gateway, conn, epoch): a device that connects again replaces its
+ * session, and `unregister` of the replaced one finds another session there and changes nothing.
+ * That is why a stale offline event never clears a newer connection. `epoch` grows with each
+ * registration in the partition, also when the same connection is registered again through another
+ * access node; so an unregister that was late on the way cannot end the newer registration.
  */
 import type { ConnId } from "../trunk/messages.ts";
 import type { NodeId } from "../trunk/contract.ts";
@@ -23,6 +24,8 @@ export interface Session {
 }
 
 export type NewSession = Omit<Session, "epoch">;
+
+export type SessionRef = Pick<Session, "user" | "device" | "gateway" | "conn" | "epoch">;
 
 export interface Registered {
   /** 0 when the session was refused because the user has DEVICES_PER_USER_MAX others. */
@@ -52,8 +55,8 @@ export type UserStateEvent = [
 export interface SessionDirectory {
   /** Registers a batch and appends its `user_state` events; results in the order of `sessions`. */
   register(sessions: readonly NewSession[]): Promise<Registered[]>;
-  /** Removes those that are still current and appends `user_state` events for these only. */
-  unregister(sessions: readonly Pick<Session, "user" | "device" | "gateway" | "conn">[]):
+  /** Removes those that are still current, epoch included, and appends `user_state` events for these only. */
+  unregister(sessions: readonly SessionRef[]):
     Promise<void>;
   /** Sessions and the stored mark of each user, in order; one round trip per partition at most. */
   lookup(users: readonly string[]): Promise<Presence[]>;

@@ -2,9 +2,12 @@
  * What travels on the trunk. Each message carries a batch: everything that one node had for another
  * in one turn of the event loop. Tuples instead of objects where there is one per client message.
  *
- * gateway ⇄ access   register, unregister, uplink, acks, signals ⇄ registered, write, kick
- * access ⇄ push      claims, deliver, close ⇄ acks, relay, watch
- * access ⇄ logic     claims, write, relay ⇄ signals
+ * gateway ⇄ access   register, unregister, uplink, acks, signals, watch ⇄ registered, write,
+ *                    deliver, close
+ * push ⇄ access      claims, deliver, close ⇄ userAcks, relay, watch
+ * logic ⇄ access     claims, write, relay ⇄ signals
+ *
+ * Gateways, logic and push dial; access nodes listen, and dial each other.
  */
 import type { CloseReason } from "../protocol/errors.ts";
 import type { NodeId } from "./contract.ts";
@@ -26,28 +29,58 @@ export type SignalTuple = [
   to: string,
   frame: string,
 ];
+/** A frame for all devices of some users. */
+export type RelayTuple = [users: string[], frame: string];
+/** Encoded frames, comma-separated, for some sessions. */
+export type DeliverTuple = [to: Address[], frames: string];
 /** [gateway, conn, session epoch] */
 export type Address = [gateway: NodeId, conn: ConnId, epoch: number];
 
-export type TrunkMessage =
+/**
+ * `to` names the role that the message is for: one process may run several roles, and then every
+ * role's handler sees every message of the process and takes only its own.
+ */
+export type TrunkMessage = ToAccess | ToGateway | ToPush | ToLogic;
+
+export type ToAccess = { readonly to: "access" } & (
   | { readonly t: "register"; readonly conns: RegisterTuple[] }
   | { readonly t: "unregister"; readonly conns: ConnId[] }
+  | { readonly t: "uplink"; readonly items: UplinkTuple[] }
+  /** Typing and read signals of clients; their conversations' logic owners resolve them. */
+  | { readonly t: "signals"; readonly items: SignalTuple[] }
+  /** Gateway: what clients confirmed. */
+  | { readonly t: "acks"; readonly items: [conn: ConnId, msgIds: string[]][] }
+  /** Gateway: a connection wants the presence of these users. */
+  | { readonly t: "watch"; readonly items: [conn: ConnId, users: string[]][] }
+  /** Push: messages for sessions. */
+  | { readonly t: "deliver"; readonly items: DeliverTuple[] }
+  /** Push, or another access node: sessions to end. */
+  | { readonly t: "close"; readonly conns: [Address, reason: CloseReason][] }
+  /** Logic: frames for connections of `gateway`. */
+  | { readonly t: "write"; readonly gateway: NodeId; readonly items: WriteTuple[] }
+  /** Logic: a frame for all devices of users; never stored, best effort. */
+  | { readonly t: "relay"; readonly items: RelayTuple[] }
+  /** Push or logic: the partitions that the sender owns, in full, with their epochs. */
+  | { readonly t: "claims"; readonly group: "logic" | "push"; readonly owned: [number, number][] }
+);
+
+export type ToGateway = { readonly to: "gateway" } & (
   /** Answers `register`: the session epoch of each connection, or why it was refused. */
   | { readonly t: "registered"; readonly conns: [ConnId, epoch: number, refused: CloseReason | ""][] }
-  | { readonly t: "uplink"; readonly items: UplinkTuple[] }
-  | { readonly t: "signals"; readonly items: SignalTuple[] }
-  /** Access → gateway: frames for connections. Logic → access: the same for one of its gateways. */
-  | { readonly t: "write"; readonly gateway: NodeId; readonly items: WriteTuple[] }
-  /** Push → access → gateway: messages for sessions; dropped where the epoch is not current. */
-  | { readonly t: "deliver"; readonly items: [to: Address[], frames: string][] }
+  | { readonly t: "write"; readonly items: WriteTuple[] }
+  /** Dropped for connections whose current epoch is another one. */
+  | { readonly t: "deliver"; readonly items: DeliverTuple[] }
   | { readonly t: "close"; readonly conns: [Address, reason: CloseReason][] }
-  /** Gateway → access: what clients confirmed. */
-  | { readonly t: "acks"; readonly items: [conn: ConnId, msgIds: string[]][] }
-  /** Access → push: the same, by user, to the owner of the user's partition. */
+);
+
+export type ToPush = { readonly to: "push" } & (
+  /** What clients confirmed, by user, for the owner of the user's partition. */
   | { readonly t: "userAcks"; readonly items: [user: string, Address, msgIds: string[]][] }
-  /** Push or logic → access: the partitions that the sender owns, in full, with their epochs. */
-  | { readonly t: "claims"; readonly group: "logic" | "push"; readonly owned: [number, number][] }
-  /** Logic → access → push: a frame for all devices of users; never stored, best effort. */
-  | { readonly t: "relay"; readonly items: [users: string[], frame: string][] }
-  /** Gateway → access → push: `Address` wants the presence of these users. */
-  | { readonly t: "watch"; readonly items: [Address, users: string[]][] };
+  | { readonly t: "relay"; readonly items: RelayTuple[] }
+  | { readonly t: "watch"; readonly items: [Address, users: string[]][] }
+);
+
+export type ToLogic = { readonly to: "logic" } & {
+  readonly t: "signals";
+  readonly items: SignalTuple[];
+};

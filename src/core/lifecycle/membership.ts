@@ -1,0 +1,118 @@
+/**
+ * This process as a member of the cluster: it heartbeats, knows every live node, and says when the
+ * set changes. A node that cannot reach the registry keeps the last list it saw: with Redis away,
+ * links between nodes go on working and nobody is declared dead.
+ */
+import type { Clock, Timer } from "../clock.ts";
+import type { Limits } from "../limits.ts";
+import type { NodeRecord, Registry } from "../registry/contract.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
+import { ROLES, type Role } from "../topology.ts";
+import type { NodeId } from "../trunk/contract.ts";
+
+export interface MembershipDeps {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly limits: Limits;
+  readonly self: NodeRecord;
+}
+
+type Listener = (nodes: readonly NodeRecord[], gone: readonly NodeRecord[]) => void;
+
+export class Membership {
+  private readonly deps: MembershipDeps;
+  private record: NodeRecord;
+  private nodes: readonly NodeRecord[] = [];
+  private signature = "";
+  private readonly listeners: Listener[] = [];
+  private timer: Timer | null = null;
+  private beating = false;
+  private failures = 0;
+
+  constructor(deps: MembershipDeps) {
+    this.deps = deps;
+    this.record = deps.self;
+  }
+
+  /** Joins the cluster; rejects when the registry cannot be reached. */
+  async start(): Promise<void> {
+    this.apply(await this.deps.registry.heartbeat(this.record));
+    this.timer = this.deps.clock.every(this.deps.limits.HEARTBEAT_NODE_MS, () => this.beat());
+  }
+
+  /** Called at each change of the set of live nodes, and once now if any are known. */
+  onChange(listener: Listener): void {
+    this.listeners.push(listener);
+    if (this.nodes.length > 0) listener(this.nodes, []);
+  }
+
+  /** Live nodes of `role` that take new work, sorted by id. */
+  serving(role: Role): readonly NodeRecord[] {
+    return this.nodes.filter((node) => node.roles.includes(role) && !node.draining);
+  }
+
+  isLive(id: NodeId): boolean {
+    return this.nodes.some((node) => node.id === id);
+  }
+
+  /** False while heartbeats fail. */
+  isConnected(): boolean {
+    return this.failures === 0;
+  }
+
+  /** Tells the others to give this node nothing new. */
+  async drain(): Promise<void> {
+    this.record = { ...this.record, draining: true };
+    try {
+      this.apply(await this.deps.registry.heartbeat(this.record));
+    } catch (error) {
+      this.deps.telemetry.log.warn({ err: error }, "could not announce that this node drains");
+    }
+  }
+
+  async leave(): Promise<void> {
+    this.timer?.cancel();
+    try {
+      await this.deps.registry.leave(this.record.id);
+    } catch (error) {
+      this.deps.telemetry.log.warn({ err: error }, "could not leave the registry; it will time out");
+    }
+  }
+
+  private beat(): void {
+    if (this.beating) return;
+    this.beating = true;
+    this.deps.registry
+      .heartbeat(this.record)
+      .then(
+        (nodes) => {
+          this.failures = 0;
+          this.apply(nodes);
+        },
+        (error: unknown) => {
+          this.failures++;
+          this.deps.telemetry.metrics.redisErrors.inc({ operation: "heartbeat" });
+          if (this.failures === 1) this.deps.telemetry.log.warn({ err: error }, "heartbeat failed");
+        },
+      )
+      .finally(() => {
+        this.beating = false;
+      });
+  }
+
+  private apply(live: readonly NodeRecord[]): void {
+    const nodes = [...live].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const signature = nodes.map((n) => `${n.id}${n.draining ? "-" : "+"}`).join();
+    if (signature === this.signature) return;
+    const gone = this.nodes.filter((old) => !nodes.some((node) => node.id === old.id));
+    this.signature = signature;
+    this.nodes = nodes;
+    for (const role of ROLES) {
+      const count = nodes.filter((node) => node.roles.includes(role)).length;
+      this.deps.telemetry.metrics.nodes.set({ role }, count);
+    }
+    for (const node of gone) this.deps.telemetry.log.warn({ peer: node.id }, "node is gone");
+    for (const listener of this.listeners) listener(nodes, gone);
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Message ids: sortable text, made without asking anybody.
+ *
+ * A chat message's id is a pure function of where its entry stands in `chat_input`: stream time (9
+ * characters of base 32), partition (2), the entry's number within its millisecond (4), position in
+ * the entry (2). A redelivered entry therefore yields the same ids, whoever processes it. System
+ * push has no such entry; its ids carry the time, eight random characters drawn once per process,
+ * and a counter: 21 characters, so the two kinds never meet.
+ */
+const digits = "0123456789abcdefghjkmnpqrstvwxyz";
+
+/** `value` in crockford base 32, most significant first, exactly `width` characters (modulo). */
+function base32(value: number, width: number): string {
+  let rest = value;
+  let text = "";
+  for (let i = 0; i < width; i++) {
+    text = digits[rest % 32] + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}
+
+/** Returns the function that gives the id of the n-th message of a `chat_input` entry. */
+export function chatMsgIds(partition: number, entryId: string): (index: number) => string {
+  const dash = entryId.indexOf("-");
+  const ms = Number(entryId.slice(0, dash));
+  const sequence = Number(entryId.slice(dash + 1));
+  const head = base32(ms, 9) + base32(partition, 2) + base32(sequence, 4);
+  return (index) => head + base32(index, 2);
+}
+
+/** A source of ids for system push; `tag` is eight characters that no other process has. */
+export function pushMsgIds(tag: string): (nowMs: number) => string {
+  let count = 0;
+  return (nowMs) => base32(nowMs, 9) + tag + base32(count++, 4);
+}
+
+/** Unix ms at which the message was taken in, read back from its id. */
+export function msgIdTime(msgId: string): number {
+  let ms = 0;
+  for (let i = 0; i < 9; i++) ms = ms * 32 + digits.indexOf(msgId[i] ?? "0");
+  return ms;
+}

@@ -15,14 +15,13 @@ export interface MembershipDeps {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
-  readonly self: NodeRecord;
 }
 
 type Listener = (nodes: readonly NodeRecord[], gone: readonly NodeRecord[]) => void;
 
 export class Membership {
   private readonly deps: MembershipDeps;
-  private record: NodeRecord;
+  private record: NodeRecord | null = null;
   private nodes: readonly NodeRecord[] = [];
   private signature = "";
   private readonly listeners: Listener[] = [];
@@ -32,12 +31,12 @@ export class Membership {
 
   constructor(deps: MembershipDeps) {
     this.deps = deps;
-    this.record = deps.self;
   }
 
-  /** Joins the cluster; rejects when the registry cannot be reached. */
-  async start(): Promise<void> {
-    this.apply(await this.deps.registry.heartbeat(this.record));
+  /** Joins the cluster as `self`; rejects when the registry cannot be reached. */
+  async start(self: NodeRecord): Promise<void> {
+    this.record = self;
+    this.apply(await this.deps.registry.heartbeat(self));
     this.timer = this.deps.clock.every(this.deps.limits.HEARTBEAT_NODE_MS, () => this.beat());
   }
 
@@ -63,6 +62,7 @@ export class Membership {
 
   /** Tells the others to give this node nothing new. */
   async drain(): Promise<void> {
+    if (this.record === null) return;
     this.record = { ...this.record, draining: true };
     try {
       this.apply(await this.deps.registry.heartbeat(this.record));
@@ -73,6 +73,7 @@ export class Membership {
 
   async leave(): Promise<void> {
     this.timer?.cancel();
+    if (this.record === null) return;
     try {
       await this.deps.registry.leave(this.record.id);
     } catch (error) {
@@ -81,7 +82,7 @@ export class Membership {
   }
 
   private beat(): void {
-    if (this.beating) return;
+    if (this.beating || this.record === null) return;
     this.beating = true;
     this.deps.registry
       .heartbeat(this.record)

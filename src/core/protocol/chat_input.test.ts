@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import {
-  chatInputBody,
   type ChatInputTuple,
+  chatInputBody,
   decodeChatInput,
   decodeChatInputBody,
   decodeChatInputText,
@@ -52,9 +52,11 @@ describe("a chat_input item", () => {
 
   test("is null when a field is missing, of another kind or of an unknown type", () => {
     expect(decodeChatInput(tuple.slice(0, 13))).toBeNull();
-    for (let i = 0; i < tuple.length; i++) expect(decodeChatInput(tuple.with(i, null))).toBeNull();
-    expect(decodeChatInput(tuple.with(4, "EVIL"))).toBeNull();
-    expect(decodeChatInput(tuple.with(5, "SYSTEM"))).toBeNull();
+    const fields: unknown[] = tuple;
+    for (let i = 0; i < fields.length; i++)
+      expect(decodeChatInput(fields.with(i, null))).toBeNull();
+    expect(decodeChatInput(fields.with(4, "EVIL"))).toBeNull();
+    expect(decodeChatInput(fields.with(5, "SYSTEM"))).toBeNull();
   });
 
   test("that is poison does not hide the others of its entry", () => {

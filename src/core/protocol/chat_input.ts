@@ -7,8 +7,6 @@
  * entry is a JSON array of items, so access joins texts with commas and logic parses once. Fields are
  * only ever added at the end: a reader takes more of them than it knows.
  */
-import type { NodeId } from "../trunk/contract.ts";
-import type { ConnId } from "../trunk/messages.ts";
 import type { MessageType } from "./message.ts";
 
 export interface ChatInput {
@@ -26,9 +24,9 @@ export interface ChatInput {
   /** Unix ms at which the gateway read the frame. */
   readonly receivedAtMs: number;
   /** Where the sender is connected: `sent` and `rejected` go back through access to there. */
-  readonly gatewayNodeId: NodeId;
-  readonly accessNodeId: NodeId;
-  readonly connId: ConnId;
+  readonly gatewayNodeId: string;
+  readonly accessNodeId: string;
+  readonly connId: number;
   /** W3C traceparent, or "" when not sampled. */
   readonly traceparent: string;
 }
@@ -44,9 +42,9 @@ export type ChatInputTuple = [
   content: string,
   expireTime: number,
   receivedAtMs: number,
-  gatewayNodeId: NodeId,
-  accessNodeId: NodeId,
-  connId: ConnId,
+  gatewayNodeId: string,
+  accessNodeId: string,
+  connId: number,
   traceparent: string,
 ];
 

@@ -103,11 +103,18 @@ export interface Streams {
    */
   commit(commit: Commit): Promise<void>;
   /** Reads values of the owner's maps; undefined where a field does not exist. */
-  mapGet(map: OwnerMap, group: ConsumerGroup, partition: number, fields: readonly string[]):
-    Promise<(string | undefined)[]>;
+  mapGet(
+    map: OwnerMap,
+    group: ConsumerGroup,
+    partition: number,
+    fields: readonly string[],
+  ): Promise<(string | undefined)[]>;
   /** All fields of every live slice, for a new owner that fills its memory. */
-  mapSlices(map: OwnerMap, group: ConsumerGroup, partition: number):
-    AsyncIterable<{ slice: string; entries: [string, string][] }>;
+  mapSlices(
+    map: OwnerMap,
+    group: ConsumerGroup,
+    partition: number,
+  ): AsyncIterable<{ slice: string; entries: [string, string][] }>;
   /**
    * A reader for one consumer group. `onBatch` is called synchronously with what arrived, never
    * concurrently with itself; `onError` with what kept it from reading (it goes on by itself).

@@ -18,23 +18,19 @@ import {
   BatchSpanProcessor,
 } from "@opentelemetry/sdk-trace-base";
 import type { Random } from "../clock.ts";
+import type { Config } from "../config.ts";
 import type { Span, Tracer } from "./telemetry.ts";
-import {
-  hex,
-  NO_SPAN,
-  parseTraceparent,
-  sampleTrace,
-  type TraceConfig,
-  traceparent,
-} from "./trace.ts";
+import { hex, NO_SPAN, parseTraceparent, sampleTrace, traceparent } from "./traceparent.ts";
 
 /** Less than LIMITS.DRAIN_MS, so that a dead collector does not hold up a process that stops. */
 const EXPORT_TIMEOUT_MS = 3_000;
 
-export function createOtlpTracer(
-  config: TraceConfig & { readonly otlpEndpoint: string },
-  random: Random,
-): Tracer {
+export interface OtlpConfig extends Pick<Config, "traceSampleRatio" | "nodeId" | "roles"> {
+  /** Base URL; spans go to `/v1/traces` below it. */
+  readonly otlpEndpoint: string;
+}
+
+export function createOtlpTracer(config: OtlpConfig, random: Random): Tracer {
   const ids = new TraceIds(random);
   const url = `${config.otlpEndpoint.replace(/\/+$/, "")}/v1/traces`;
   const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });

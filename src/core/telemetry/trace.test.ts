@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { systemRandom } from "../clock.ts";
-import { createTracer, NO_SPAN, parseTraceparent, silentTracer } from "./trace.ts";
+import { createTracer, silentTracer } from "./trace.ts";
+import { NO_SPAN, parseTraceparent } from "./traceparent.ts";
 
 interface ExportedSpan {
   traceId: string;

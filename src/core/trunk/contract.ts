@@ -13,9 +13,9 @@
  * Authentication: both ends prove that they know the cluster secret before any message passes.
  */
 import type { TrunkMessage } from "./messages.ts";
+import type { NodeId } from "./node_id.ts";
 
-/** A node id: unique per process incarnation, so a restarted process is another node. */
-export type NodeId = string;
+export type { NodeId } from "./node_id.ts";
 
 export interface TrunkHandlers {
   /** A link to or from `peer` works. At most one link per pair is up at a time. */

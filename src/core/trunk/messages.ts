@@ -10,7 +10,7 @@
  * Gateways, logic and push dial; access nodes listen, and dial each other.
  */
 import type { CloseReason } from "../protocol/errors.ts";
-import type { NodeId } from "./contract.ts";
+import type { NodeId } from "./node_id.ts";
 
 /** A client connection, numbered by its gateway; with the gateway's node id it is unique for ever. */
 export type ConnId = number;

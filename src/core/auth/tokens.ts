@@ -1,0 +1,197 @@
+/**
+ * Tokens: who somebody is. A JSON Web Token whose `sub` is the user id, checked with one secret
+ * (HS256) or with the keys of a JWKS URL (RS, ES, EdDSA), never with both: a verifier that would take
+ * HS256 beside a JWKS could be given a public key as the secret (RFC 8725, 2.1). In dev mode also
+ * tokens that anybody can write, which is why that mode listens on loopback only.
+ */
+import {
+  createRemoteJWKSet,
+  errors,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+  SignJWT,
+} from "jose";
+import type { Clock } from "../clock.ts";
+import { ChatifyError } from "../protocol/errors.ts";
+import { DeviceId, UserId } from "../protocol/message.ts";
+import { readDevToken } from "./dev_tokens.ts";
+import { PUBLIC_KEY_ALGORITHMS, pinnedKeys } from "./pinned_keys.ts";
+
+export interface TokenClaims {
+  readonly userId: string;
+  /** From the claim `device_id`. */
+  readonly deviceId?: string;
+  /** Unix ms; null when the token never expires. */
+  readonly expiresAt: number | null;
+  readonly issuedAt: number | null;
+  /** From the claim `scope` (RFC 8693, 4.2: parted by spaces) or a list in `scope` or `scopes`. */
+  readonly scopes: readonly string[];
+}
+
+export interface TokenVerifier {
+  /** Rejects with `unauthorized`, `token_expired`, or `unavailable` when no key can be had now. */
+  verify(token: string): Promise<TokenClaims>;
+}
+
+export interface TokenVerifierOptions {
+  readonly mode: "dev" | "jwt";
+  /** The HS256 secret; ignored when `jwksUrl` is given. */
+  readonly secret?: string | null | undefined;
+  readonly jwksUrl?: string | null | undefined;
+  readonly audience?: string | null | undefined;
+  readonly issuer?: string | null | undefined;
+  readonly clock: Pick<Clock, "now" | "monotonic">;
+}
+
+/** Verified tokens that are remembered; more: the oldest is checked again at its next use. */
+export const TOKENS_CACHED_MAX = 4_096;
+/** A remembered token is checked again after this time, so that a withdrawn key stops counting. */
+const CACHED_MS = 60_000;
+/** A longer one is refused unread. */
+const TOKEN_CHARS_MAX = 8_192;
+const KEYS_RETRY_MS = 1_000;
+
+type Check = (token: string) => Promise<JWTPayload>;
+
+/** Throws at once when the options leave nothing to check tokens with. */
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  const check = signatureCheck(options);
+  if (check === null && options.mode === "jwt") {
+    throw new Error("mode jwt needs a secret or a JWKS URL to check tokens with");
+  }
+  const { clock, mode } = options;
+  const known = new Map<string, { readonly claims: TokenClaims; readonly at: number }>();
+  const unexpired = (claims: TokenClaims): TokenClaims => {
+    if (claims.expiresAt === null || clock.now() < claims.expiresAt) return claims;
+    throw new ChatifyError("token_expired", "the token has expired");
+  };
+  return {
+    async verify(token) {
+      if (token.length > TOKEN_CHARS_MAX) throw unauthorized("the token is too long");
+      const dev = mode === "dev" ? readDevToken(token) : null;
+      if (dev !== null) return identity(dev.userId, dev.deviceId, null, null, []);
+      if (check === null) throw unauthorized("the token is not one of the dev mode");
+      const cached = known.get(token);
+      if (cached !== undefined && clock.monotonic() - cached.at < CACHED_MS) {
+        return unexpired(cached.claims);
+      }
+      const claims = unexpired(claimsOf(await checked(check, token)));
+      known.delete(token);
+      if (known.size >= TOKENS_CACHED_MAX) known.delete(known.keys().next().value ?? "");
+      known.set(token, { claims, at: clock.monotonic() });
+      return claims;
+    },
+  };
+}
+
+/** What verifies a signature and the registered claims; null when there is no key. */
+function signatureCheck(options: TokenVerifierOptions): Check | null {
+  const { audience, clock, issuer, jwksUrl, secret } = options;
+  const expected: JWTVerifyOptions = {
+    ...(audience ? { audience } : {}),
+    ...(issuer ? { issuer } : {}),
+  };
+  const today = () => new Date(clock.now());
+  if (jwksUrl) {
+    const keys = pinnedKeys(createRemoteJWKSet(new URL(jwksUrl)));
+    const algorithms = [...PUBLIC_KEY_ALGORITHMS];
+    return async (token) => {
+      const now = { ...expected, algorithms, currentDate: today() };
+      return (await jwtVerify(token, keys, now)).payload;
+    };
+  }
+  if (!secret) return null;
+  // Imported once: importing costs more than checking a signature.
+  const key = hmacKey(secret);
+  return async (token) => {
+    const now = { ...expected, algorithms: ["HS256"], currentDate: today() };
+    return (await jwtVerify(token, await key, now)).payload;
+  };
+}
+
+async function checked(check: Check, token: string): Promise<JWTPayload> {
+  try {
+    return await check(token);
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) {
+      throw new ChatifyError("token_expired", "the token has expired");
+    }
+    if (error instanceof errors.JWTClaimValidationFailed) {
+      throw unauthorized(`the claim ${error.claim} is missing or not the one that is wanted`);
+    }
+    // jose tells a bad token by its own classes, and a JWKS that cannot be had by the general one.
+    const keysGone = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid;
+    const ofToken = error instanceof errors.JOSEError && error.code !== "ERR_JOSE_GENERIC";
+    if (ofToken && !keysGone) throw unauthorized("the token's signature or form is not valid");
+    throw new ChatifyError("unavailable", "the keys cannot be fetched", KEYS_RETRY_MS);
+  }
+}
+
+function claimsOf(payload: JWTPayload): TokenClaims {
+  const { exp, iat, sub } = payload;
+  const { device_id: device, scope, scopes } = payload;
+  const ms = (seconds: number | undefined) => (seconds === undefined ? null : seconds * 1_000);
+  return identity(sub, device, ms(exp), ms(iat), scopeList(scope ?? scopes));
+}
+
+function identity(
+  user: unknown,
+  device: unknown,
+  expiresAt: number | null,
+  issuedAt: number | null,
+  scopes: readonly string[],
+): TokenClaims {
+  if (!isId(UserId, user)) throw unauthorized("the claim sub is no valid user id");
+  const dates = { expiresAt, issuedAt, scopes };
+  if (device === undefined) return { userId: user, ...dates };
+  if (!isId(DeviceId, device)) throw unauthorized("the claim device_id is no valid device id");
+  return { userId: user, deviceId: device, ...dates };
+}
+
+function isId(schema: typeof UserId, value: unknown): value is string {
+  return typeof value === "string" && value.isWellFormed() && schema.safeParse(value).success;
+}
+
+function scopeList(claim: unknown): readonly string[] {
+  if (typeof claim === "string") return claim.split(" ").filter((scope) => scope !== "");
+  if (!Array.isArray(claim)) return [];
+  return claim.filter((scope): scope is string => typeof scope === "string");
+}
+
+function unauthorized(message: string): ChatifyError {
+  return new ChatifyError("unauthorized", message);
+}
+
+function hmacKey(secret: string): Promise<CryptoKey> {
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const bytes = new TextEncoder().encode(secret);
+  return crypto.subtle.importKey("raw", bytes, algorithm, false, ["sign", "verify"]);
+}
+
+export interface SignTokenOptions {
+  readonly secret: string;
+  readonly userId: string;
+  readonly deviceId?: string | undefined;
+  /** Seconds from now on; a token without it never expires. */
+  readonly ttlSeconds?: number | undefined;
+  readonly audience?: string | null | undefined;
+  readonly issuer?: string | null | undefined;
+  readonly scopes?: readonly string[] | undefined;
+  readonly clock: Pick<Clock, "now">;
+}
+
+/** An HS256 token as `createTokenVerifier` takes it: for the CLI, tests and the dev mode's page. */
+export async function signToken(options: SignTokenOptions): Promise<string> {
+  const { audience, clock, deviceId, issuer, scopes, secret, ttlSeconds, userId } = options;
+  const now = Math.floor(clock.now() / 1_000);
+  const token = new SignJWT({
+    ...(deviceId === undefined ? {} : { device_id: deviceId }),
+    ...(scopes === undefined || scopes.length === 0 ? {} : { scope: scopes.join(" ") }),
+  });
+  token.setProtectedHeader({ alg: "HS256" }).setSubject(userId).setIssuedAt(now);
+  if (ttlSeconds !== undefined) token.setExpirationTime(now + ttlSeconds);
+  if (audience) token.setAudience(audience);
+  if (issuer) token.setIssuer(issuer);
+  return token.sign(await hmacKey(secret));
+}

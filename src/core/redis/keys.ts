@@ -1,0 +1,64 @@
+/**
+ * The one place where names of Redis keys are made. What one script changes together carries the
+ * same hash tag, `{partition}`, so that it is in one slot: all keys of partition 3 share `{3}`.
+ */
+import type { OwnerMap } from "../streams/contract.ts";
+import { type ConsumerGroup, TOPICS, type Topic } from "../topology.ts";
+
+/** The group whose map has the short name; any other group's map of that name carries the group. */
+const MAP_HOME: Record<OwnerMap, ConsumerGroup> = { seq: "logic", dedup: "logic", stored: "push" };
+
+export class Keys {
+  /** Comes before every key: empty, or the prefix and a colon. */
+  private readonly before: string;
+
+  constructor(prefix: string) {
+    this.before = prefix === "" ? "" : `${prefix}:`;
+  }
+
+  stream(topic: Topic, partition: number): string {
+    if (TOPICS[topic].partitions === 1) return `${this.before}${topic}`;
+    return `${this.before}${topic}:{${partition}}`;
+  }
+
+  /** Counts the entries that commits appended to a topic partition. */
+  ordinal(topic: Topic, partition: number): string {
+    return `${this.before}ordinal:${topic}:{${partition}}`;
+  }
+
+  /** Hash: owner, epoch, until (unix ms by Redis' clock). It outlives the lease. */
+  lease(group: ConsumerGroup, partition: number): string {
+    return `${this.before}lease:${group}:{${partition}}`;
+  }
+
+  /** Hash of an owner's map, or of one slice of it. */
+  map(map: OwnerMap, group: ConsumerGroup, partition: number, slice?: string): string {
+    const name = MAP_HOME[map] === group ? map : `${map}:${group}`;
+    const base = `${this.before}${name}:{${partition}}`;
+    return slice === undefined ? base : `${base}:${slice}`;
+  }
+
+  /** Hash: slice → unix seconds at which it is forgotten, 0 for never. */
+  slices(map: OwnerMap, group: ConsumerGroup, partition: number): string {
+    return `${this.map(map, group, partition)}.slices`;
+  }
+
+  /** Hash: user → JSON array of the user's sessions. */
+  sessions(partition: number): string {
+    return `${this.before}sessions:{${partition}}`;
+  }
+
+  sessionEpoch(partition: number): string {
+    return `${this.before}session_epoch:{${partition}}`;
+  }
+
+  /** Hash: node id → when it was last heard, and its record. */
+  nodes(): string {
+    return `${this.before}nodes`;
+  }
+
+  /** Hash: the partition counts agreed at the first start. */
+  partitions(): string {
+    return `${this.before}partitions`;
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * One process of the cluster: everything it needs, constructed in the open, and the roles that ROLE
+ * names. The order of start: Redis, agreement on partitions, roles (which attach to the trunk and
+ * open their ports), trunk, membership. Only then does anybody else hear of this node.
+ */
+import { readFileSync } from "node:fs";
+import pack from "../package.json";
+import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/tokens.ts";
+import { systemClock, systemRandom } from "./core/clock.ts";
+import type { Config } from "./core/config.ts";
+import { apiAuth } from "./core/http/api_auth.ts";
+import { Membership } from "./core/lifecycle/membership.ts";
+import type { Service } from "./core/lifecycle/service.ts";
+import { assertLimits, LIMITS } from "./core/limits.ts";
+import type { OfflineStore } from "./core/offline/contract.ts";
+import { HttpOfflineStore } from "./core/offline/http_store.ts";
+import { createRedis } from "./core/redis/client.ts";
+import type { NodeRecord } from "./core/registry/contract.ts";
+import { RedisRegistry } from "./core/registry/redis_registry.ts";
+import { RedisRelations } from "./core/relations/redis_relations.ts";
+import { RedisSessions } from "./core/sessions/redis_sessions.ts";
+import { RedisStreams } from "./core/streams/redis_streams.ts";
+import { serveAdmin } from "./core/telemetry/admin.ts";
+import { createLog } from "./core/telemetry/log.ts";
+import { addProcessMetrics, createMetrics } from "./core/telemetry/metrics.ts";
+import type { Telemetry } from "./core/telemetry/telemetry.ts";
+import { createTracer } from "./core/telemetry/trace.ts";
+import type { Role } from "./core/topology.ts";
+import { TcpTrunk } from "./core/trunk/tcp_trunk.ts";
+import { createAccessRole } from "./roles/access/role.ts";
+import { createGatewayRole } from "./roles/gateway/role.ts";
+import { createContentCheck, parseWordList } from "./roles/logic/content_check.ts";
+import { createLogicRole } from "./roles/logic/role.ts";
+import { createOfflineRole, type OfflineRole } from "./roles/offline/role.ts";
+import { createPushRole } from "./roles/push/role.ts";
+
+export const VERSION: string = pack.version;
+
+const clock = systemClock;
+const random = systemRandom;
+const limits = LIMITS;
+
+/** What all roles of the process share. */
+function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
+  const { durability, partitions } = config;
+  // A node id names one incarnation: what another start of this process left behind is not ours.
+  const self = `${config.nodeId}.${random.token(6)}`;
+  const redis = createRedis(redisUrl, {
+    clock,
+    log: telemetry.log,
+    metrics: telemetry.metrics,
+    prefix: config.keyPrefix,
+  });
+  const base = { redis, clock, telemetry, limits, partitions };
+  const registry = new RedisRegistry({ ...base, nodeId: self });
+  const verifier = createTokenVerifier({
+    mode: config.authMode,
+    secret: config.jwtSecret,
+    jwksUrl: config.jwksUrl,
+    audience: config.jwtAudience,
+    issuer: config.jwtIssuer,
+    clock,
+  });
+  return {
+    self,
+    redis,
+    registry,
+    verifier,
+    streams: new RedisStreams({ ...base, nodeId: self, durability }),
+    directory: new RedisSessions({ ...base, nodeId: self }),
+    relations: new RedisRelations({ ...base, redis: redis.commands, prefix: config.keyPrefix }),
+    trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
+    membership: new Membership({ registry, clock, telemetry, limits }),
+    authorize: apiAuth({
+      authMode: config.authMode,
+      apiKeys: config.apiKeys,
+      verifier: scopesOf(verifier),
+      telemetry,
+    }),
+  };
+}
+
+type Shared = ReturnType<typeof createShared>;
+
+export interface RunningNode {
+  readonly id: string;
+  readonly gatewayPort: number | null;
+  readonly log: Telemetry["log"];
+  /** Hands over and ends; resolves when everything is released. */
+  stop(): Promise<void>;
+}
+
+/** Starts the roles of `config`; rejects, with nothing left running, when one cannot start. */
+export async function startNode(
+  config: Config,
+  redisUrl: string,
+  page: Bun.HTMLBundle | undefined,
+): Promise<RunningNode> {
+  assertLimits(limits);
+  const telemetry: Telemetry = {
+    log: createLog(config),
+    metrics: createMetrics(),
+    tracer: await createTracer(config),
+  };
+  addProcessMetrics(telemetry.metrics);
+  const shared = createShared(config, redisUrl, telemetry);
+  const roles: Service[] = [];
+  const blockers = () => roles.flatMap((role) => role.blockers());
+  const admin = serveAdmin({ config, metrics: telemetry.metrics, blockers });
+  const stop = async () => {
+    await drain(roles, shared);
+    await Promise.all(roles.map((role) => role.stop()));
+    await shared.membership.leave();
+    shared.trunk.stop();
+    shared.redis.close();
+    await telemetry.tracer.shutdown().catch((error: unknown) => {
+      telemetry.log.warn({ err: error }, "the last spans could not be exported");
+    });
+    await admin.stop();
+  };
+  try {
+    await shared.redis.ready();
+    await shared.registry.agreePartitions(config.partitions);
+    await createRoles(config, shared, telemetry, page, roles);
+    await join(config, shared, roles);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const gatewayPort = portsOf(roles).gateway ?? null;
+  return { id: shared.self, gatewayPort, log: telemetry.log, stop };
+}
+
+/** In the way of a message, so that each finds what it hands over to still working. */
+async function drain(roles: readonly Service[], shared: Shared): Promise<void> {
+  await shared.membership.drain();
+  const inOrder = ["gateway", "access", "logic", "push", "offline"];
+  const sorted = [...roles].sort((a, b) => inOrder.indexOf(a.name) - inOrder.indexOf(b.name));
+  for (const role of sorted) await role.drain(limits.DRAIN_MS / 2);
+}
+
+/** Starts the roles, the store first, because push asks it as soon as it owns something. */
+async function createRoles(
+  config: Config,
+  shared: Shared,
+  telemetry: Telemetry,
+  page: Bun.HTMLBundle | undefined,
+  roles: Service[],
+): Promise<void> {
+  const { host, partitions, ports } = config;
+  const base = { ...shared, clock, random, telemetry, limits, partitions };
+  const run = async <S extends Service>(role: S): Promise<S> => {
+    roles.push(role);
+    await role.start();
+    return role;
+  };
+  const has = (role: Role) => config.roles.includes(role);
+  let offline: OfflineRole | null = null;
+  if (has("offline")) {
+    const { clusterSecret, offlineDatabaseUrl: databaseUrl } = config;
+    const own = { host, port: ports.offline, clusterSecret, databaseUrl };
+    const otherOfflineNodes = () => othersWith("offline", shared);
+    offline = await run(createOfflineRole({ ...base, config: own, otherOfflineNodes }));
+  }
+  if (has("push")) {
+    const store = offline?.store ?? remoteStore(config, shared, telemetry);
+    await run(createPushRole({ ...base, config: { host, port: ports.push }, store }));
+  }
+  if (has("logic")) {
+    const contentCheck = createContentCheck(wordsOf(config));
+    const dedupSeed = Bun.hash.wyhash(config.clusterSecret, 0x63686174696679n);
+    const own = { host, port: ports.logic };
+    await run(createLogicRole({ ...base, config: own, contentCheck, dedupSeed }));
+  }
+  if (has("access")) await run(createAccessRole(base));
+  if (has("gateway")) {
+    const { allowedOrigins, authMode } = config;
+    await run(
+      createGatewayRole({
+        ...base,
+        config: { host, port: ports.gateway, authMode, allowedOrigins },
+        selfNode: shared.self,
+        accessNodes: () => shared.membership.serving("access"),
+        roleNodes: (role) => shared.membership.serving(role),
+        page: authMode === "dev" ? page : undefined,
+        ...devTokens(config),
+      }),
+    );
+  }
+}
+
+/** Opens the trunk, dials who must be dialled, and tells the cluster that this node is there. */
+async function join(config: Config, shared: Shared, roles: readonly Service[]): Promise<void> {
+  const { membership, self, trunk } = shared;
+  const listens = config.roles.includes("access");
+  const trunkPort = listens ? trunk.listen({ host: config.host, port: config.ports.trunk }) : 0;
+  if (!listens) trunk.start();
+  // Everybody talks to access. Of two access nodes the one with the smaller id dials the other.
+  membership.onChange((nodes) => {
+    const peers = nodes.filter((node) => node.roles.includes("access") && node.id !== self);
+    const dialled = peers.filter((node) => !listens || self < node.id);
+    trunk.dial(dialled.map(({ id, host, trunkPort: port }) => ({ id, host, port })));
+  });
+  const record: NodeRecord = {
+    id: self,
+    roles: config.roles,
+    host: config.advertiseHost,
+    trunkPort,
+    httpPorts: portsOf(roles),
+    adminPort: config.adminPort,
+    version: VERSION,
+    startedAt: clock.now(),
+    draining: false,
+  };
+  await membership.start(record);
+}
+
+function portsOf(roles: readonly Service[]): Partial<Record<Role, number>> {
+  const ports: Partial<Record<Role, number>> = {};
+  for (const role of roles) {
+    if ("port" in role && typeof role.port === "number") ports[role.name as Role] = role.port;
+  }
+  return ports;
+}
+
+async function othersWith(role: Role, shared: Shared): Promise<number> {
+  const nodes = await shared.registry.nodes();
+  return nodes.filter((node) => node.roles.includes(role) && node.id !== shared.self).length;
+}
+
+function remoteStore(config: Config, shared: Shared, telemetry: Telemetry): OfflineStore {
+  const endpoints = () =>
+    shared.membership
+      .serving("offline")
+      .map(({ host, httpPorts }) => ({ host, port: httpPorts.offline ?? 0 }));
+  return new HttpOfflineStore({ endpoints, clusterSecret: config.clusterSecret, clock, telemetry });
+}
+
+function wordsOf(config: Config): string[] {
+  const { sensitiveWordsFile } = config;
+  return sensitiveWordsFile === null ? [] : parseWordList(readFileSync(sensitiveWordsFile, "utf8"));
+}
+
+/** In dev mode with a JWT secret the page gets real tokens; without one, `dev:<user>` ones. */
+function devTokens(config: Config) {
+  const { authMode, jwtAudience: audience, jwtIssuer: issuer, jwtSecret: secret } = config;
+  if (authMode !== "dev" || secret === null) return {};
+  return {
+    issueToken: (userId: string, deviceId?: string) =>
+      signToken({ secret, userId, deviceId, audience, issuer, ttlSeconds: 86_400, clock }),
+  };
+}
+
+function scopesOf(verifier: TokenVerifier) {
+  return {
+    verify: async (token: string) => ({ scope: (await verifier.verify(token)).scopes }),
+  };
+}
+

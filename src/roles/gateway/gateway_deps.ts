@@ -1,0 +1,48 @@
+/**
+ * What the gateway is given. Everything that touches time, other nodes or the key that tokens are
+ * checked with comes in here, so that the same code runs in a test and in the simulator.
+ */
+import type { TokenVerifier } from "../../core/auth/tokens.ts";
+import type { Clock, Random } from "../../core/clock.ts";
+import type { Limits } from "../../core/limits.ts";
+import type { NodeRecord } from "../../core/registry/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { Partitions, Role } from "../../core/topology.ts";
+import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+
+export interface GatewayConfig {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly authMode: "dev" | "jwt";
+  /** Browser origins that may connect, such as `https://chat.example.org`; `*` means any. */
+  readonly allowedOrigins: readonly string[];
+  /** How long a forwarded HTTP request may take; HTTP_FORWARD_TIMEOUT_MS when absent. */
+  readonly forwardTimeoutMs?: number;
+}
+
+/** What the connections need; the simulator drives this part without any socket. */
+export interface HubDeps {
+  readonly selfNode: NodeId;
+  readonly trunk: Trunk;
+  /** Live access nodes, in any order; draining ones may be among them. */
+  readonly accessNodes: () => readonly NodeRecord[];
+  readonly partitions: Partitions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly telemetry: Telemetry;
+  readonly limits: Limits;
+}
+
+export interface GatewayDeps extends HubDeps {
+  readonly config: GatewayConfig;
+  readonly verifier: TokenVerifier;
+  readonly roleNodes: (role: Role) => readonly NodeRecord[];
+  /** Served at `/` in dev mode. */
+  readonly page?: Bun.HTMLBundle | undefined;
+  /** What `GET /chatify/dev/token` hands out in dev mode; `dev:<user>[:<device>]` when absent. */
+  readonly issueToken?: (userId: string, deviceId?: string) => Promise<string>;
+}
+
+/** Longer than the slowest thing a role does for a request: a Redis command that times out. */
+export const HTTP_FORWARD_TIMEOUT_MS = 15_000;

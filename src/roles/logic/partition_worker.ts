@@ -1,0 +1,275 @@
+/**
+ * One chat partition while this node owns it: takes entries in order, decides, commits, replies.
+ * One batch is in flight at a time; what arrives meanwhile makes the next one. A batch whose commit
+ * has an unknown outcome is committed again until it is in or somebody else owns the partition:
+ * numbers that were given out in memory are never taken back while this owner lives.
+ */
+import { sleep } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
+import { GenerationCache } from "../../core/generation_cache.ts";
+import { FlushLoop } from "../../core/lifecycle/flush.ts";
+import type { Limits } from "../../core/limits.ts";
+import { type PushTask, encodePushTasks } from "../../core/protocol/push_task.ts";
+import type { Relations } from "../../core/relations/contract.ts";
+import {
+  type Append,
+  type Commit,
+  FencedError,
+  type StreamEntry,
+  type Streams,
+} from "../../core/streams/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { Partitions } from "../../core/topology.ts";
+import type { ContentCheck } from "./content_check.ts";
+import { type Conversation, Conversations } from "./conversations.ts";
+import { DedupWindow, encodeRecord, sliceExpiry, sliceOf } from "./dedup_window.ts";
+import {
+  type DecodedEntry,
+  decodeEntry,
+  isNotice,
+  newNumbering,
+  type Numbering,
+  numberEntry,
+  type Reply,
+} from "./numbering.ts";
+
+export interface PartitionWorkerDeps {
+  readonly partition: number;
+  readonly epoch: number;
+  readonly streams: Streams;
+  readonly relations: Relations;
+  readonly partitions: Partitions;
+  readonly contentCheck: ContentCheck;
+  readonly dedupSeed: bigint;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly limits: Limits;
+  readonly reply: (replies: readonly Reply[]) => void;
+  /** Called once when a later owner exists. */
+  readonly onFenced: () => void;
+  /** Called when the queue is longer than it should be, and when it is short again. */
+  readonly onPressure: (high: boolean) => void;
+}
+
+const RETRY_MS = 200;
+const SETTLED_REMEMBERED = 4_096;
+const QUEUE_HIGH = 512;
+const QUEUE_LOW = 64;
+/** Entries per batch: one script call must not hold Redis up for long. */
+const BATCH_ENTRIES_MAX = 64;
+
+export class PartitionWorker {
+  readonly conversations: Conversations;
+  private readonly deps: PartitionWorkerDeps;
+  private readonly dedup: DedupWindow;
+  private readonly loop: FlushLoop;
+  private queue: StreamEntry[] = [];
+  /** Entries queued or in a batch, and those settled lately: the reader may repeat either. */
+  private readonly open = new Set<string>();
+  private readonly settled = new GenerationCache<string, true>(SETTLED_REMEMBERED);
+  private stopped = false;
+  private high = false;
+
+  constructor(deps: PartitionWorkerDeps) {
+    this.deps = deps;
+    this.conversations = new Conversations(deps);
+    this.dedup = new DedupWindow(
+      deps.partition,
+      Math.ceil(deps.limits.DEDUP_ENTRIES_MAX / deps.partitions.chat),
+    );
+    this.loop = new FlushLoop(deps.clock, () => this.flush());
+  }
+
+  /** Fills the idempotency window from what former owners recorded; the partition is read after. */
+  async recover(): Promise<void> {
+    const { streams, partition } = this.deps;
+    for await (const { entries } of streams.mapSlices("dedup", "logic", partition)) {
+      this.dedup.load(entries);
+    }
+  }
+
+  get dedupEntries(): number {
+    return this.dedup.size;
+  }
+
+  take(entries: readonly StreamEntry[]): void {
+    if (this.stopped) return;
+    for (const entry of entries) {
+      // The reader may hand unsettled entries over once more; those at hand are known.
+      if (this.open.has(entry.id) || this.settled.get(entry.id)) continue;
+      this.open.add(entry.id);
+      this.queue.push(entry);
+    }
+    if (this.queue.length > QUEUE_HIGH && !this.high) {
+      this.high = true;
+      this.deps.onPressure(true);
+    }
+    if (this.queue.length > 0) this.loop.wake();
+  }
+
+  idle(): Promise<void> {
+    return this.loop.idle();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.queue = [];
+  }
+
+  private async flush(): Promise<void> {
+    if (this.stopped || this.queue.length === 0) return;
+    const entries = this.queue.splice(0, BATCH_ENTRIES_MAX).map(decodeEntry);
+    if (this.queue.length > 0) this.loop.wake();
+    if (this.high && this.queue.length < QUEUE_LOW) {
+      this.high = false;
+      this.deps.onPressure(false);
+    }
+    const conversations = await this.loadFor(entries);
+    if (conversations === null) return;
+    const out = newNumbering();
+    const { clock, contentCheck, dedupSeed, limits, partition, partitions } = this.deps;
+    const nowMs = clock.now();
+    this.dedup.expire(nowMs, limits.DEDUP_WINDOW_S);
+    const { dedup } = this;
+    const context = {
+      partition,
+      partitions,
+      dedup,
+      dedupSeed,
+      contentCheck,
+      conversations,
+      nowMs,
+    };
+    for (const entry of entries) numberEntry(out, context, entry);
+    if (!(await this.commit(this.toCommit(entries, out)))) return;
+    for (const { id } of entries) {
+      this.open.delete(id);
+      this.settled.set(id, true);
+    }
+    this.finish(out, entries);
+  }
+
+  /**
+   * What the entries are about. A notice that a conversation changed comes before everything of the
+   * batch that is behind it, and what is before it in the same batch may see the change already:
+   * both were accepted before the change was answered.
+   */
+  private async loadFor(
+    entries: readonly DecodedEntry[],
+  ): Promise<Map<string, Conversation> | null> {
+    const ids = new Set<string>();
+    for (const entry of entries) {
+      for (const input of entry.items ?? []) {
+        if (input === null) continue;
+        if (isNotice(input)) this.conversations.forget(input.conversationId);
+        else if (input.messageType !== "DATAREPORT") ids.add(input.conversationId);
+      }
+    }
+    return this.untilDone("load", () => this.conversations.load(ids));
+  }
+
+  private toCommit(entries: readonly DecodedEntry[], out: Numbering): Commit {
+    const { epoch, limits, partition } = this.deps;
+    const appends: Append[] = [];
+    for (const [q, tasks] of out.tasks) {
+      for (const body of encodeEntries(tasks, limits)) {
+        appends.push({ topic: "push_task", partition: q, body });
+      }
+    }
+    for (const body of out.reports) appends.push({ topic: "data_report", partition: 0, body });
+    for (const poison of out.poison) {
+      const body = JSON.stringify({ topic: "chat_input", partition, ...poison });
+      appends.push({ topic: "dead_letter", partition: 0, body });
+    }
+    return {
+      fence: { group: "logic", partition, epoch },
+      puts: [
+        { map: "seq", entries: [...out.seqs].map(([id, seq]) => [id, `${seq}`]) },
+        ...this.dedupPuts(out),
+      ],
+      appends,
+      settles: [{ topic: "chat_input", ids: entries.map((entry) => entry.id) }],
+    };
+  }
+
+  private dedupPuts(out: Numbering) {
+    const bySlice = Map.groupBy(out.records, ([, record]) => sliceOf(record.ms));
+    return [...bySlice].map(([slice, records]) => {
+      return {
+        map: "dedup" as const,
+        slice,
+        expireAt: sliceExpiry(slice, this.deps.limits.DEDUP_WINDOW_S),
+        entries: records.map(([key, record]): [string, string] => {
+          return [key.field, encodeRecord(record)];
+        }),
+      };
+    });
+  }
+
+  private async commit(commit: Commit): Promise<boolean> {
+    const done = await this.untilDone("commit", async () => {
+      await this.deps.streams.commit(commit);
+      return true;
+    });
+    return done === true;
+  }
+
+  /** Repeats `step` until it works; null once this node does not own the partition any more. */
+  private async untilDone<T>(name: string, step: () => Promise<T>): Promise<T | null> {
+    const { clock, onFenced, partition, telemetry } = this.deps;
+    for (let attempt = 1; !this.stopped; attempt++) {
+      try {
+        const result = await step();
+        return this.stopped && name === "load" ? null : result;
+      } catch (error) {
+        if (error instanceof FencedError) {
+          this.stop();
+          onFenced();
+          return null;
+        }
+        telemetry.metrics.redisErrors.inc({ operation: name });
+        telemetry.log.warn({ err: error, partition, attempt }, `${name} failed; trying again`);
+        await sleep(clock, RETRY_MS);
+      }
+    }
+    return null;
+  }
+
+  private finish(out: Numbering, entries: readonly DecodedEntry[]): void {
+    const { metrics, log, tracer } = this.deps.telemetry;
+    metrics.numbered.inc({ type: "chat" }, out.numbered);
+    if (out.duplicates > 0) metrics.duplicates.inc({ stage: "logic" }, out.duplicates);
+    for (const [code, count] of out.rejected) metrics.rejected.inc({ code }, count);
+    for (const { id, reason } of out.poison) {
+      metrics.deadLetters.inc({ reason });
+      log.error({ entry: id, reason }, "chat_input entry goes to dead_letter");
+    }
+    const end = this.deps.clock.now();
+    for (const { input } of out.replies) {
+      if (input.traceparent === "") continue;
+      const start = entries[0]?.ms ?? end;
+      tracer.span({ name: "logic.number", parent: input.traceparent, start, end });
+    }
+    this.deps.reply(out.replies);
+  }
+}
+
+/** Splits tasks into entries within the bounds of one entry. */
+function encodeEntries(tasks: readonly PushTask[], limits: Limits): string[] {
+  if (tasks.length === 1) return [encodePushTasks(tasks)];
+  const bodies: string[] = [];
+  let from = 0;
+  let bytes = 0;
+  for (let i = 0; i < tasks.length; i++) {
+    const size = (tasks[i] as PushTask).message.length;
+    const full = i - from >= limits.MESSAGES_PER_ENTRY_MAX || bytes + size > limits.ENTRY_BYTES_MAX;
+    if (full && i > from) {
+      bodies.push(encodePushTasks(tasks.slice(from, i)));
+      from = i;
+      bytes = 0;
+    }
+    bytes += size;
+  }
+  bodies.push(encodePushTasks(tasks.slice(from)));
+  return bodies;
+}

@@ -1,0 +1,227 @@
+/**
+ * logic: consumes `chat_input`. The owner of a partition validates, checks content and permission,
+ * recognises repetitions, numbers, resolves recipients and hands over to push, in one commit per
+ * batch. Beside that, the HTTP API: system push, groups, block lists.
+ */
+import type { Clock, Random } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
+import { serveRole } from "../../core/http/http_server.ts";
+import { Announcer } from "../../core/lifecycle/announcer.ts";
+import type { Membership } from "../../core/lifecycle/membership.ts";
+import { Ownership } from "../../core/lifecycle/ownership.ts";
+import type { Service } from "../../core/lifecycle/service.ts";
+import type { Limits } from "../../core/limits.ts";
+import { encodeChatInput, chatInputBody } from "../../core/protocol/chat_input.ts";
+import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
+import type { Relations } from "../../core/relations/contract.ts";
+import type { ReadBatch, StreamReader, Streams } from "../../core/streams/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import { type Partitions, partitionOf } from "../../core/topology.ts";
+import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { SignalTuple } from "../../core/trunk/messages.ts";
+import { createLogicApi } from "./api.ts";
+import type { ContentCheck } from "./content_check.ts";
+import { PartitionWorker } from "./partition_worker.ts";
+import { sendReplies } from "./replies.ts";
+import { resolveSignals } from "./signals.ts";
+import { SystemPushIntake } from "./system_push.ts";
+
+export interface LogicDeps {
+  readonly self: NodeId;
+  readonly config: { readonly host: string; readonly port: number };
+  readonly trunk: Trunk;
+  readonly streams: Streams;
+  readonly relations: Relations;
+  readonly registry: Registry;
+  readonly membership: Membership;
+  readonly partitions: Partitions;
+  readonly contentCheck: ContentCheck;
+  readonly dedupSeed: bigint;
+  readonly authorize: Parameters<typeof createLogicApi>[0]["authorize"];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly telemetry: Telemetry;
+  readonly limits: Limits;
+}
+
+export interface LogicRole extends Service {
+  readonly port: number;
+}
+
+export function createLogicRole(deps: LogicDeps): LogicRole {
+  return new Logic(deps);
+}
+
+const RECOVER_RETRY_MS = 300;
+
+class Logic implements LogicRole {
+  readonly name = "logic";
+  private readonly deps: LogicDeps;
+  private readonly workers = new Map<number, PartitionWorker>();
+  private readonly ownership: Ownership;
+  private readonly announcer: Announcer;
+  private readonly intake: SystemPushIntake;
+  private readonly reader: StreamReader;
+  private server: ReturnType<typeof serveRole> | null = null;
+  private draining = false;
+
+  constructor(deps: LogicDeps) {
+    this.deps = deps;
+    this.ownership = new Ownership(
+      { ...deps, group: "logic" },
+      {
+        onAcquired: (owned) => this.acquired(owned),
+        onLost: (partition) => this.lost(partition),
+        onRelease: (owned) => this.release(owned),
+      },
+    );
+    this.announcer = new Announcer("logic", deps.trunk, () => this.ownership.owned());
+    this.intake = new SystemPushIntake(deps);
+    this.reader = deps.streams.reader(
+      "logic",
+      (batches) => this.onBatches(batches),
+      (error) => deps.telemetry.log.warn({ err: error }, "reading chat_input failed"),
+    );
+  }
+
+  get port(): number {
+    return this.server?.port ?? 0;
+  }
+
+  async start(): Promise<void> {
+    const { config, trunk, telemetry } = this.deps;
+    trunk.attach({
+      onUp: (peer) => this.announcer.onUp(peer),
+      onDown: (peer) => this.announcer.onDown(peer),
+      onMessage: (peer, message) => {
+        if (message.to === "logic") void this.onSignals(peer, message.items);
+      },
+    });
+    const app = createLogicApi({
+      ...this.deps,
+      intake: this.intake,
+      notices: { changed: (conversation) => this.announceChange(conversation) },
+    });
+    this.server = serveRole({
+      app,
+      host: config.host,
+      port: config.port,
+      name: "logic",
+      blockers: () => this.blockers(),
+      telemetry,
+    });
+    this.ownership.start();
+  }
+
+  blockers(): string[] {
+    if (this.server === null) return ["logic has not started"];
+    if (this.draining) return ["logic drains"];
+    return this.deps.membership.isConnected() ? [] : ["Redis cannot be reached"];
+  }
+
+  async drain(_budgetMs: number): Promise<void> {
+    this.draining = true;
+    await Promise.all([this.ownership.drain(), this.intake.idle()]);
+  }
+
+  async stop(): Promise<void> {
+    this.draining = true;
+    this.ownership.stop();
+    await Promise.all([this.reader.stop(), this.server?.stop()]);
+  }
+
+  private acquired({ partition, epoch }: OwnedPartition): void {
+    const worker = new PartitionWorker({
+      ...this.deps,
+      partition,
+      epoch,
+      reply: (replies) => sendReplies(this.deps.trunk, replies),
+      onFenced: () => this.ownership.fenced(partition),
+      onPressure: (high) => {
+        if (high) this.reader.pause(partition);
+        else this.reader.resume(partition);
+      },
+    });
+    this.workers.set(partition, worker);
+    this.announcer.changed();
+    void this.recover(partition, worker);
+  }
+
+  private async recover(partition: number, worker: PartitionWorker): Promise<void> {
+    const { clock, telemetry } = this.deps;
+    while (this.workers.get(partition) === worker) {
+      try {
+        await worker.recover();
+        if (this.workers.get(partition) !== worker) return;
+        await this.reader.assign(partition);
+        telemetry.metrics.dedupEntries.set(this.dedupEntries());
+        return;
+      } catch (error) {
+        telemetry.log.warn({ err: error, partition }, "taking a partition over failed; again");
+        await sleep(clock, RECOVER_RETRY_MS);
+      }
+    }
+  }
+
+  private dedupEntries(): number {
+    let count = 0;
+    for (const worker of this.workers.values()) count += worker.dedupEntries;
+    return count;
+  }
+
+  private lost(partition: number): void {
+    this.workers.get(partition)?.stop();
+    this.workers.delete(partition);
+    this.reader.revoke(partition);
+    this.announcer.changed();
+  }
+
+  private async release({ partition }: OwnedPartition): Promise<void> {
+    this.reader.revoke(partition);
+    await this.workers.get(partition)?.idle();
+  }
+
+  private onBatches(batches: readonly ReadBatch[]): void {
+    for (const { partition, entries } of batches) this.workers.get(partition)?.take(entries);
+  }
+
+  private async onSignals(access: NodeId, items: readonly SignalTuple[]): Promise<void> {
+    try {
+      const relays = await resolveSignals(items, (conversation) => {
+        return this.workers.get(partitionOf(conversation, this.deps.partitions.chat));
+      });
+      if (relays.length > 0) {
+        this.deps.trunk.send(access, { to: "access", t: "relay", items: relays });
+      }
+    } catch (error) {
+      this.deps.telemetry.metrics.drops.inc({ reason: "signal" }, items.length);
+      this.deps.telemetry.log.debug({ err: error }, "signals could not be resolved");
+    }
+  }
+
+  /** Appends the internal item that makes the conversation's owner forget what it cached. */
+  private async announceChange(conversation: string): Promise<void> {
+    const { clock, partitions, self, streams } = this.deps;
+    const isGroup = conversation.startsWith("g:");
+    const item = encodeChatInput([
+      conversation,
+      "",
+      "",
+      "",
+      "CONTROL",
+      isGroup ? "GROUP" : "USER",
+      conversation,
+      '{"op":"chatify.changed"}',
+      0,
+      clock.now(),
+      "",
+      self,
+      0,
+      "",
+    ]);
+    const partition = partitionOf(conversation, partitions.chat);
+    const append = { topic: "chat_input", partition, body: chatInputBody([item]) } as const;
+    const [result] = await streams.append([append]);
+    if (result instanceof Error) throw result;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * An offline store with the database below it: what `openOfflineStore` returns. It adds to the
+ * contract what only the offline role itself needs.
+ */
+import type { OfflineRow, OfflineStore } from "../../core/offline/contract.ts";
+import { ChatifyError } from "../../core/protocol/errors.ts";
+
+export interface OfflineEngine extends OfflineStore {
+  readonly engine: "sqlite" | "postgres";
+  /**
+   * `archive` without an owner, for the public route. A caller from outside owns no partition, so
+   * there is no epoch to compare; and taking one would fence the real owner. Its rows are ordered
+   * against those of owners by when the database takes them.
+   */
+  archiveUnfenced(rows: readonly OfflineRow[]): Promise<void>;
+  /** Finishes the writes under way, then closes; every later call is refused as unavailable. */
+  close(): Promise<void>;
+}
+
+/** Most rows of one page; the contract's own bound. */
+export const PAGE_ROWS_MAX = 1_000;
+
+/** The position in a cursor; 0, before every row, for null. */
+export function positionOf(cursor: string | null): number {
+  if (cursor === null) return 0;
+  const position = /^\d{1,16}$/.test(cursor) ? Number(cursor) : Number.NaN;
+  if (Number.isSafeInteger(position)) return position;
+  throw new ChatifyError("bad_request", "this cursor was not given by the offline store");
+}
+
+export function checkPageLimit(limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= PAGE_ROWS_MAX) return;
+  throw new ChatifyError("bad_request", `a page holds 1 to ${PAGE_ROWS_MAX} rows, not ${limit}`);
+}
+
+export function storeClosed(): ChatifyError {
+  return new ChatifyError("unavailable", "the offline store is closed");
+}

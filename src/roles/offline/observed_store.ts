@@ -1,0 +1,99 @@
+/**
+ * The store as the role hands it out: every call is timed and its failures are counted, and before
+ * the database is open it refuses. Remembers whether the database works, for readiness.
+ */
+import type { Clock } from "../../core/clock.ts";
+import { type OfflineRow, type OwnerEpoch, StaleEpochError } from "../../core/offline/contract.ts";
+import { ChatifyError } from "../../core/protocol/errors.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { OfflineEngine } from "./engine.ts";
+import type { Confirmed } from "./write_queue.ts";
+
+export interface ObservedStoreOptions {
+  /** Null until the database is open. */
+  readonly opened: () => OfflineEngine | null;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+}
+
+export class ObservedStore implements OfflineEngine {
+  private readonly options: ObservedStoreOptions;
+  /** What the last call died of, when that was the database; null when it went well. */
+  failure: string | null = null;
+
+  constructor(options: ObservedStoreOptions) {
+    this.options = options;
+  }
+
+  get engine(): "sqlite" | "postgres" {
+    return this.opened().engine;
+  }
+
+  archive(owner: OwnerEpoch, rows: readonly OfflineRow[]): Promise<void> {
+    return this.observe("archive", (store) => store.archive(owner, rows));
+  }
+
+  archiveUnfenced(rows: readonly OfflineRow[]): Promise<void> {
+    return this.observe("archive_unfenced", (store) => store.archiveUnfenced(rows));
+  }
+
+  page(userId: string, cursor: string | null, limit: number, nowS: number) {
+    return this.observe("page", (store) => store.page(userId, cursor, limit, nowS));
+  }
+
+  cursorOf(userId: string, msgId: string): Promise<string | null> {
+    return this.observe("cursor_of", (store) => store.cursorOf(userId, msgId));
+  }
+
+  confirm(owner: OwnerEpoch | null, confirmed: Confirmed): Promise<number> {
+    return this.observe("confirm", (store) => store.confirm(owner, confirmed));
+  }
+
+  withRows(userIds: readonly string[]): Promise<string[]> {
+    return this.observe("with_rows", (store) => store.withRows(userIds));
+  }
+
+  sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
+    return this.observe("sweep", (store) => store.sweep(nowS, limit));
+  }
+
+  count(): Promise<number> {
+    return this.observe("count", (store) => store.count());
+  }
+
+  close(): Promise<void> {
+    return this.opened().close();
+  }
+
+  private opened(): OfflineEngine {
+    const store = this.options.opened();
+    if (store === null) throw new ChatifyError("unavailable", "the offline store is not open yet");
+    return store;
+  }
+
+  private async observe<T>(
+    operation: string,
+    call: (store: OfflineEngine) => Promise<T>,
+  ): Promise<T> {
+    const { clock, telemetry } = this.options;
+    const startedAt = clock.monotonic();
+    try {
+      const result = await call(this.opened());
+      this.failure = null;
+      return result;
+    } catch (error) {
+      if (error instanceof StaleEpochError) {
+        telemetry.metrics.fenced.inc({ group: "push" });
+      } else {
+        telemetry.metrics.storeErrors.inc({ operation });
+      }
+      if (error instanceof ChatifyError && error.code === "unavailable") {
+        this.failure = error.message;
+      }
+      throw error;
+    } finally {
+      const seconds = (clock.monotonic() - startedAt) / 1_000;
+      telemetry.metrics.storeLatency.observe({ operation }, seconds);
+    }
+  }
+}

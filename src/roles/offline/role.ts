@@ -1,0 +1,137 @@
+/**
+ * offline: keeps what could not be delivered until its user confirms it. The store is one SQL
+ * database; push reaches it through `store` in the same process and over HTTP from others.
+ */
+import type { Hono, MiddlewareHandler } from "hono";
+import { type Clock, type Random, systemRandom, type Timer } from "../../core/clock.ts";
+import { type RoleServer, serveRole } from "../../core/http/http_server.ts";
+import type { Service } from "../../core/lifecycle/service.ts";
+import type { OfflineStore } from "../../core/offline/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { OfflineEngine } from "./engine.ts";
+import { ObservedStore } from "./observed_store.ts";
+import { openOfflineStore, sqlitePath } from "./open_store.ts";
+import { createOfflineApp, refuseAll } from "./routes.ts";
+import { Sweeper } from "./sweeper.ts";
+
+export interface OfflineRoleDeps {
+  readonly config: {
+    readonly databaseUrl: string;
+    readonly host: string;
+    /** 8023 by convention; 0 picks a free one. */
+    readonly port: number;
+    readonly clusterSecret: string;
+  };
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly random?: Random;
+  /** Guards the public routes; without it they refuse everybody. */
+  readonly authorize?: MiddlewareHandler;
+  /** How many other offline nodes live; more than none rules SQLite out. */
+  readonly otherOfflineNodes?: () => Promise<number>;
+}
+
+export interface OfflineRole extends Service {
+  readonly app: Hono;
+  /** Works from `start()` on; before that, and after `stop()`, its calls are unavailable. */
+  readonly store: OfflineStore;
+  /** The port it listens on, once started. */
+  readonly port: number;
+}
+
+export function createOfflineRole(deps: OfflineRoleDeps): OfflineRole {
+  return new Offline(deps);
+}
+
+/** How often a cheap read asks whether the database is there. */
+const PROBE_EVERY_MS = 1_000;
+
+class Offline implements OfflineRole {
+  readonly name = "offline";
+  readonly app: Hono;
+  readonly store: ObservedStore;
+  private readonly sweeper: Sweeper;
+  private engine: OfflineEngine | null = null;
+  private server: RoleServer | null = null;
+  private probe: Timer | null = null;
+  private probing = false;
+  private draining = false;
+
+  constructor(private readonly deps: OfflineRoleDeps) {
+    const { authorize = refuseAll, clock, config, random = systemRandom, telemetry } = deps;
+    this.store = new ObservedStore({ opened: () => this.engine, clock, telemetry });
+    const { clusterSecret } = config;
+    const store = this.store;
+    this.app = createOfflineApp({ store, clusterSecret, authorize, clock, random, telemetry });
+    this.sweeper = new Sweeper({ store, clock, telemetry });
+  }
+
+  get port(): number {
+    return this.server?.port ?? this.deps.config.port;
+  }
+
+  async start(): Promise<void> {
+    const { clock, config, random = systemRandom, telemetry } = this.deps;
+    await this.refuseSharedSqlite();
+    this.engine = await openOfflineStore({ url: config.databaseUrl, clock, telemetry });
+    try {
+      const { host, port } = config;
+      const { app, name } = this;
+      const blockers = () => this.blockers();
+      this.server = serveRole({ app, host, port, name, blockers, telemetry, clock, random });
+    } catch (error) {
+      await this.closeStore();
+      throw error;
+    }
+    this.sweeper.start();
+    this.probe = clock.every(PROBE_EVERY_MS, () => void this.ask());
+    telemetry.log.info(
+      { engine: this.engine.engine, port: this.port },
+      "the offline store is open",
+    );
+  }
+
+  blockers(): string[] {
+    if (this.engine === null) return ["the offline store is not open"];
+    const blockers = this.draining ? ["draining"] : [];
+    if (this.store.failure !== null) blockers.push(this.store.failure);
+    return blockers;
+  }
+
+  /** Readers and writers come from push, which drains first, so there is nothing to hand over. */
+  async drain(): Promise<void> {
+    this.draining = true;
+  }
+
+  async stop(): Promise<void> {
+    this.probe?.cancel();
+    await this.server?.stop();
+    await this.sweeper.stop();
+    await this.closeStore();
+  }
+
+  private async closeStore(): Promise<void> {
+    const engine = this.engine;
+    this.engine = null;
+    await engine?.close();
+  }
+
+  private async refuseSharedSqlite(): Promise<void> {
+    const { config, otherOfflineNodes } = this.deps;
+    if (otherOfflineNodes === undefined || sqlitePath(config.databaseUrl) === null) return;
+    const others = await otherOfflineNodes();
+    if (others === 0) return;
+    throw new Error(
+      `${others} other offline node(s) live in this cluster, and a SQLite store serves one; ` +
+        "stop them, or set OFFLINE_DATABASE_URL to a Postgres database on all",
+    );
+  }
+
+  private async ask(): Promise<void> {
+    if (this.probing) return;
+    this.probing = true;
+    // Its outcome is kept by the store itself, where readiness looks.
+    await this.store.cursorOf("readiness-probe", "").catch(() => null);
+    this.probing = false;
+  }
+}

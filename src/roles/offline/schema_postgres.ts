@@ -1,0 +1,32 @@
+/**
+ * The tables of the offline store in Postgres. `schema_sqlite.ts` holds the same ones for SQLite;
+ * after a change to either run `bun run src/roles/offline/migrations/generate.ts`.
+ */
+import { sql } from "drizzle-orm";
+import { bigint, bigserial, index, integer, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
+
+export const offlineMessages = pgTable(
+  "offline_messages",
+  {
+    position: bigserial("position", { mode: "number" }).primaryKey(),
+    user_id: text("user_id").notNull(),
+    msg_id: text("msg_id").notNull(),
+    conversation_id: text("conversation_id").notNull(),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    expire_time: bigint("expire_time", { mode: "number" }).notNull(),
+    stored_at: bigint("stored_at", { mode: "number" }).notNull(),
+    message: text("message").notNull(),
+  },
+  (table) => [
+    uniqueIndex("offline_messages_user_msg").on(table.user_id, table.msg_id),
+    index("offline_messages_user_position").on(table.user_id, table.position),
+    // Partial: most messages never expire, and those should not pay for the sweep.
+    index("offline_messages_expire").on(table.expire_time).where(sql`"expire_time" > 0`),
+  ],
+);
+
+/** The latest owner of each push partition that wrote: what fences the ones before it. */
+export const partitionEpochs = pgTable("partition_epochs", {
+  partition: integer("partition").primaryKey(),
+  epoch: bigint("epoch", { mode: "number" }).notNull(),
+});

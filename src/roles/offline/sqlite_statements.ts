@@ -1,0 +1,82 @@
+/** The statements of the SQLite store, compiled once: building one costs more than running it. */
+import { and, asc, eq, gt, gte, inArray, lt, or, sql } from "drizzle-orm";
+import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
+import { offlineMessages as messages, partitionEpochs } from "./schema_sqlite.ts";
+
+export type SqliteStatements = ReturnType<typeof prepareStatements>;
+
+const given = sql.placeholder;
+
+export function prepareStatements(db: BunSQLiteDatabase) {
+  // The zero is literal, or SQLite could not tell that the partial index covers this.
+  const expired = and(sql`${messages.expire_time} > 0`, lt(messages.expire_time, given("now")));
+  const oldestExpired = db
+    .select({ position: messages.position })
+    .from(messages)
+    .where(expired)
+    .limit(given("limit"));
+  return {
+    insert: db
+      .insert(messages)
+      .values({
+        user_id: given("user_id"),
+        msg_id: given("msg_id"),
+        conversation_id: given("conversation_id"),
+        seq: given("seq"),
+        expire_time: given("expire_time"),
+        stored_at: given("stored_at"),
+        message: given("message"),
+      })
+      .onConflictDoNothing()
+      .prepare(),
+    remove: db
+      .delete(messages)
+      .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
+      .prepare(),
+    epoch: db
+      .select({ epoch: partitionEpochs.epoch })
+      .from(partitionEpochs)
+      .where(eq(partitionEpochs.partition, given("partition")))
+      .prepare(),
+    setEpoch: db
+      .insert(partitionEpochs)
+      .values({ partition: given("partition"), epoch: given("epoch") })
+      .onConflictDoUpdate({
+        target: partitionEpochs.partition,
+        set: { epoch: sql`excluded.epoch` },
+      })
+      .prepare(),
+    page: db
+      .select()
+      .from(messages)
+      .where(
+        and(
+          eq(messages.user_id, given("user_id")),
+          gt(messages.position, given("after")),
+          or(eq(messages.expire_time, 0), gte(messages.expire_time, given("now"))),
+        ),
+      )
+      .orderBy(asc(messages.position))
+      .limit(given("limit"))
+      .prepare(),
+    position: db
+      .select({ position: messages.position })
+      .from(messages)
+      .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
+      .prepare(),
+    exists: db
+      .select({ found: sql<number>`1` })
+      .from(messages)
+      .where(eq(messages.user_id, given("user_id")))
+      .limit(1)
+      .prepare(),
+    sweep: db
+      .delete(messages)
+      .where(inArray(messages.position, oldestExpired))
+      .returning({ user_id: messages.user_id, msg_id: messages.msg_id })
+      .prepare(),
+    count: db.select({ rows: sql<number>`count(*)` }).from(messages).prepare(),
+    // Rows that this connection has changed so far: what a write changed is the difference.
+    changes: db.select({ total: sql<number>`total_changes()` }).from(sql`(select 1)`).prepare(),
+  };
+}

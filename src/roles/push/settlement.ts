@@ -1,0 +1,138 @@
+/**
+ * Settling what push has read: an entry is acknowledged and deleted when every recipient of every
+ * message in it is settled. Also the durable `stored` marks (which users have offline rows), because
+ * both are commits of the same owner: one commit is in flight at a time, repeated until it is in,
+ * so a mark can never be overtaken by an earlier unmark.
+ */
+import { sleep } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
+import { FlushLoop } from "../../core/lifecycle/flush.ts";
+import {
+  type Append,
+  type Commit,
+  FencedError,
+  type Fence,
+  type Streams,
+} from "../../core/streams/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { Topic } from "../../core/topology.ts";
+
+/** A stream entry with what in it is not settled yet. */
+export interface OpenEntry {
+  readonly topic: Topic;
+  readonly id: string;
+  remaining: number;
+}
+
+export interface SettlementDeps {
+  readonly fence: Fence;
+  readonly streams: Streams;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly onSettled: (topic: Topic, ids: readonly string[]) => void;
+  readonly onFenced: () => void;
+}
+
+const RETRY_MS = 200;
+
+export class Settlement {
+  private readonly deps: SettlementDeps;
+  private readonly loop: FlushLoop;
+  private ids = new Map<Topic, string[]>();
+  private marks = new Map<string, boolean>();
+  private letters: Append[] = [];
+  private waiters: (() => void)[] = [];
+  private stopped = false;
+
+  constructor(deps: SettlementDeps) {
+    this.deps = deps;
+    this.loop = new FlushLoop(deps.clock, () => this.flush());
+  }
+
+  /** One recipient of one message of the entry is settled. */
+  done(entry: OpenEntry): void {
+    entry.remaining--;
+    if (entry.remaining === 0) this.settle(entry.topic, entry.id);
+  }
+
+  settle(topic: Topic, id: string): void {
+    const ids = this.ids.get(topic);
+    if (ids === undefined) this.ids.set(topic, [id]);
+    else ids.push(id);
+    this.loop.wake();
+  }
+
+  /** Gives the entry up: it goes to dead_letter, with the reason, and is settled. */
+  deadLetter(topic: Topic, id: string, reason: string, body: string): void {
+    const { fence, telemetry } = this.deps;
+    telemetry.metrics.deadLetters.inc({ reason });
+    telemetry.log.error({ entry: id, topic, reason }, "entry goes to dead_letter");
+    const letter = JSON.stringify({ topic, partition: fence.partition, id, reason, body });
+    this.letters.push({ topic: "dead_letter", partition: 0, body: letter });
+    this.settle(topic, id);
+  }
+
+  /** Resolves once the marks of these users are durable; never if the partition is lost before. */
+  mark(users: readonly string[]): Promise<void> {
+    for (const user of users) this.marks.set(user, true);
+    return new Promise((resolve) => {
+      this.waiters.push(resolve);
+      this.loop.wake();
+    });
+  }
+
+  unmark(user: string): void {
+    this.marks.set(user, false);
+    this.loop.wake();
+  }
+
+  idle(): Promise<void> {
+    return this.loop.idle();
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  private async flush(): Promise<void> {
+    if (this.stopped) return;
+    const { ids, letters, marks, waiters } = this;
+    this.ids = new Map();
+    this.letters = [];
+    this.marks = new Map();
+    this.waiters = [];
+    const users = [...marks];
+    const set = users.filter(([, on]) => on).map(([user]): [string, string] => [user, "1"]);
+    const unset = users.filter(([, on]) => !on).map(([user]) => user);
+    const done = await this.commit({
+      fence: this.deps.fence,
+      ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
+      ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
+      ...(letters.length > 0 ? { appends: letters } : {}),
+      settles: [...ids].map(([topic, own]) => ({ topic, ids: own })),
+    });
+    if (!done) return;
+    for (const [topic, own] of ids) this.deps.onSettled(topic, own);
+    for (const resolve of waiters) resolve();
+  }
+
+  private async commit(commit: Commit): Promise<boolean> {
+    const { clock, fence, onFenced, streams, telemetry } = this.deps;
+    while (!this.stopped) {
+      try {
+        await streams.commit(commit);
+        return true;
+      } catch (error) {
+        if (error instanceof FencedError) {
+          this.stopped = true;
+          onFenced();
+          return false;
+        }
+        telemetry.metrics.redisErrors.inc({ operation: "settle" });
+        telemetry.log.warn({ err: error, partition: fence.partition }, "settling failed; again");
+        await sleep(clock, RETRY_MS);
+      }
+    }
+    return false;
+  }
+}

@@ -55,6 +55,17 @@ test("waits after failures double from 250 ms to 30 s, with full jitter", async 
   expect(clock.next).toBe(125);
 });
 
+test("after a welcome the next wait is at most 2 s, however many attempts had failed", async () => {
+  start();
+  for (let attempt = 0; attempt < 9; attempt++) {
+    newest().drop(1006);
+    await clock.advance(clock.next ?? 0);
+  }
+  newest().welcome();
+  newest().drop(1006);
+  expect(clock.next).toBe(2_000);
+});
+
 test("failures are forgiven only after the connection has lived for 10 s", async () => {
   start();
   newest().drop(1006);

@@ -17,8 +17,9 @@ const WELCOME_TIMEOUT_MS = 20_000;
 export const PONG_TIMEOUT_MS = 10_000;
 /** From `bye` to the close; a server that forgets is closed from here. */
 const BYE_GRACE_MS = 2_000;
-/** A connection that lived this long forgives the failures before it. */
+/** A connection that lived this long forgives the failures before it; `welcome` all but these. */
 const STABLE_MS = 10_000;
+const FAILURES_AFTER_WELCOME_MAX = 3;
 const TOKEN_EXPIRED = 4102;
 const HEARTBEAT_TIMEOUT = 4003;
 
@@ -160,6 +161,7 @@ export class Link {
     this.#disarm("welcome");
     this.#welcomed = true;
     this.#ready = true;
+    this.#attempt = Math.min(this.#attempt, FAILURES_AFTER_WELCOME_MAX);
     this.#frameBytesMax = frame.limits?.frame_bytes_max ?? FRAME_BYTES_MAX;
     this.#framesMax = frame.limits?.frames_per_message_max ?? FRAMES_PER_MESSAGE_MAX;
     this.#arm("stable", STABLE_MS, () => {

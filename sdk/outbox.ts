@@ -30,6 +30,8 @@ interface Send {
   state: "waiting" | "on_the_wire" | "accepted";
   announced: boolean;
   attempts: number;
+  /** Silences on this connection; each one doubles the next. */
+  silences: number;
   silence: SdkTimer | undefined;
 }
 
@@ -88,6 +90,7 @@ export class Outbox {
       state: "waiting",
       announced: false,
       attempts: 0,
+      silences: 0,
       silence: undefined,
     };
     this.#sends.set(id, send);
@@ -146,6 +149,7 @@ export class Outbox {
     }
     for (const send of this.#sends.values()) {
       this.#wait(send);
+      send.silences = 0;
       send.lane.sends.push(send);
     }
     for (const lane of this.#lanes.values()) this.#advance(lane);
@@ -185,11 +189,12 @@ export class Outbox {
 
   #expectReply(send: Send): void {
     send.silence?.cancel();
-    const ms = Math.min(SILENCE_MAX_MS, SILENCE_MS * 2 ** Math.min(send.attempts - 1, 8));
+    const ms = Math.min(SILENCE_MAX_MS, SILENCE_MS * 2 ** Math.min(send.silences, 8));
     send.silence = this.#options.clock.after(ms, () => {
       if (!this.#options.link.ready) return;
       // The silence may be the connection's rather than this message's.
       this.#options.link.probe();
+      send.silences++;
       this.#write(send);
     });
   }

@@ -52,7 +52,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     prefix: config.keyPrefix,
   });
   const base = { redis, clock, telemetry, limits, partitions };
-  const registry = new RedisRegistry({ ...base, nodeId: self });
+  const registry = new RedisRegistry({ redis, partitions, limits });
   const verifier = createTokenVerifier({
     mode: config.authMode,
     secret: config.jwtSecret,
@@ -67,7 +67,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     registry,
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self, durability }),
-    directory: new RedisSessions({ ...base, nodeId: self }),
+    directory: new RedisSessions(base),
     relations: new RedisRelations({ ...base, redis: redis.commands, prefix: config.keyPrefix }),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
     membership: new Membership({ registry, clock, telemetry, limits }),
@@ -163,7 +163,7 @@ async function createRoles(
     offline = await run(createOfflineRole({ ...base, config: own, otherOfflineNodes }));
   }
   if (has("push")) {
-    const store = offline?.store ?? remoteStore(config, shared, telemetry);
+    const store = offline?.store ?? remoteStore(config, shared);
     await run(createPushRole({ ...base, config: { host, port: ports.push }, store }));
   }
   if (has("logic")) {
@@ -228,12 +228,12 @@ async function othersWith(role: Role, shared: Shared): Promise<number> {
   return nodes.filter((node) => node.roles.includes(role) && node.id !== shared.self).length;
 }
 
-function remoteStore(config: Config, shared: Shared, telemetry: Telemetry): OfflineStore {
+function remoteStore(config: Config, shared: Shared): OfflineStore {
   const endpoints = () =>
     shared.membership
       .serving("offline")
       .map(({ host, httpPorts }) => ({ host, port: httpPorts.offline ?? 0 }));
-  return new HttpOfflineStore({ endpoints, clusterSecret: config.clusterSecret, clock, telemetry });
+  return new HttpOfflineStore({ endpoints, clusterSecret: config.clusterSecret, clock });
 }
 
 function wordsOf(config: Config): string[] {

@@ -2,10 +2,10 @@
  * A private Postgres for tests: its own cluster in a temporary directory, on a free port, with
  * Debian's binaries. Postgres refuses to run as root, so then it runs as the system user `postgres`.
  */
+import { SQL } from "bun";
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import postgres from "postgres";
 
 export interface PostgresServer {
   /** Makes an empty database and returns its URL. */
@@ -71,9 +71,9 @@ export async function startPostgres(): Promise<PostgresServer> {
     port,
     async createDatabase() {
       const name = `test_${databases++}`;
-      const admin = postgres(url("postgres"), { max: 1, onnotice: () => {} });
+      const admin = new SQL(url("postgres"), { max: 1 });
       await admin.unsafe(`CREATE DATABASE ${name}`);
-      await admin.end();
+      await admin.close();
       return url(name);
     },
     async kill() {
@@ -101,7 +101,7 @@ export async function startPostgres(): Promise<PostgresServer> {
 async function ready(url: string): Promise<void> {
   const deadline = performance.now() + READY_MS_MAX;
   for (;;) {
-    const client = postgres(url, { max: 1, onnotice: () => {} });
+    const client = new SQL(url, { max: 1 });
     try {
       await client`SELECT 1`;
       return;
@@ -109,7 +109,7 @@ async function ready(url: string): Promise<void> {
       if (performance.now() > deadline) throw error;
       await Bun.sleep(50);
     } finally {
-      await client.end({ timeout: 0 });
+      await client.close({ timeout: 0 });
     }
   }
 }

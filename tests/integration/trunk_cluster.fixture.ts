@@ -22,6 +22,9 @@ export const TEST_LIMITS: Limits = {
   TRUNK_TIMEOUT_MS: 250,
 };
 
+/** No link ends for silence in a test that is about something else and may be slow. */
+export const PATIENT_LIMITS: Limits = { ...TEST_LIMITS, TRUNK_TIMEOUT_MS: 60_000 };
+
 export interface TestNode {
   readonly id: string;
   readonly trunk: Trunk;
@@ -268,8 +271,12 @@ export class SteppedClock implements Clock {
 
 export class MemoryCluster implements TrunkCluster {
   readonly clock = new SteppedClock();
-  readonly hub = new MemoryTrunkHub(this.clock, TEST_LIMITS);
+  readonly hub: MemoryTrunkHub;
   private readonly trunks = new Map<string, MemoryTrunk>();
+
+  constructor(limits = TEST_LIMITS) {
+    this.hub = new MemoryTrunkHub(this.clock, limits);
+  }
 
   node(id: string, prepare?: (trunk: Trunk) => void): TestNode & { readonly trunk: MemoryTrunk } {
     const trunk = this.hub.node(id);

@@ -1,22 +1,26 @@
 /** What the trunk's contract says (core/trunk/contract.ts), asked of both trunks in the same words. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import type { Limits } from "../../src/core/limits.ts";
 import {
   MemoryCluster,
   numbered,
+  PATIENT_LIMITS,
   TcpCluster,
   TEST_LIMITS,
   type TestNode,
   type TrunkCluster,
 } from "./trunk_cluster.fixture.ts";
 
-const clusters: [name: string, create: () => TrunkCluster][] = [
-  ["TcpTrunk", () => new TcpCluster()],
-  ["MemoryTrunkHub", () => new MemoryCluster()],
+type Create = (limits?: Limits) => TrunkCluster;
+
+const clusters: [name: string, create: Create][] = [
+  ["TcpTrunk", (limits) => new TcpCluster(limits)],
+  ["MemoryTrunkHub", (limits) => new MemoryCluster(limits)],
 ];
 
 for (const [name, create] of clusters) describe(name, () => contract(create));
 
-function contract(create: () => TrunkCluster): void {
+function contract(create: Create): void {
   let cluster: TrunkCluster;
   beforeEach(() => {
     cluster = create();
@@ -116,6 +120,18 @@ function contract(create: () => TrunkCluster): void {
     expect(b.events).not.toContain("a 1");
   });
 
+  test("nothing is delivered any more once a handler has stopped its node", async () => {
+    const a = cluster.node("a");
+    const b: TestNode = cluster.node("b", (trunk) => {
+      trunk.attach({ onUp() {}, onDown() {}, onMessage: () => cluster.stop(b) });
+    });
+    cluster.dial(a, b);
+    await upBetween(a, b);
+    for (const n of [1, 2, 3]) a.trunk.send("b", numbered(n));
+    await heard(a, "down b");
+    expect(b.events).toEqual(["up b", "up a", "a 1", "down a", "down b"]);
+  });
+
   test("send refuses without a link, and to nodes that nobody knows", async () => {
     const [a, b] = [cluster.node("a"), cluster.node("b")];
     expect(a.trunk.send("b", numbered(1))).toBe(false);
@@ -199,6 +215,7 @@ function contract(create: () => TrunkCluster): void {
   });
 
   test("a peer that does not read costs bounded memory: its link goes down", async () => {
+    cluster = create(PATIENT_LIMITS);
     const [a, b] = await pair();
     cluster.stall(a, b);
     let sent = 0;

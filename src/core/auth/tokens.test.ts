@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
-import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import { CompactSign, exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 import { systemClock } from "../clock.ts";
 import { ChatifyError } from "../protocol/errors.ts";
 import { readDevToken, writeDevToken } from "./dev_tokens.ts";
-import { createTokenVerifier, signToken, TOKENS_CACHED_MAX } from "./tokens.ts";
+import { createTokenVerifier, signToken, TOKENS_REMEMBERED_MAX } from "./tokens.ts";
 
 const clock = systemClock;
 const secret = "s".repeat(32);
@@ -47,6 +47,9 @@ describe("a token with a secret", () => {
     ["says None", () => `${base64({ alg: "None" })}.${base64(claims)}.`, "unauthorized"],
     ["is HS512", () => other("HS512"), "unauthorized"],
     ["is empty", () => "", "unauthorized"],
+    ["has a fourth part", async () => `${await signed()}.x`, "unauthorized"],
+    ["wants an extension understood", () => critical(), "unauthorized"],
+    ["has a payload that is none", () => raw("[1]"), "unauthorized"],
     ["is one of the dev mode", () => "dev:alice", "unauthorized"],
     ["is very long", () => "x".repeat(10_000), "unauthorized"],
     ["is not yet valid", () => later(), "unauthorized"],
@@ -57,6 +60,14 @@ describe("a token with a secret", () => {
     new SignJWT(claims)
       .setProtectedHeader({ alg: "HS256" })
       .setNotBefore("1h")
+      .sign(new TextEncoder().encode(secret));
+  const critical = () =>
+    new SignJWT(claims)
+      .setProtectedHeader({ alg: "HS256", crit: ["b64"], b64: true })
+      .sign(new TextEncoder().encode(secret));
+  const raw = (payload: string) =>
+    new CompactSign(new TextEncoder().encode(payload))
+      .setProtectedHeader({ alg: "HS256" })
       .sign(new TextEncoder().encode(secret));
   for (const [what, token, code] of refused) {
     test(`is refused with ${code} when it ${what}`, async () => {
@@ -70,37 +81,12 @@ describe("a token with a secret", () => {
     expect(await codeOf(verifier.verify(await signed({ issuer: "them" })))).toBe("unauthorized");
   });
 
-  test("is refused as expired also when it is remembered", async () => {
-    let now = clock.now();
-    const verifier = createTokenVerifier({
-      mode: "jwt",
-      secret,
-      clock: { now: () => now, monotonic: () => 0 },
-    });
-    const token = await signed({ ttlSeconds: 10 });
-    expect(await codeOf(verifier.verify(token))).toBe("ok");
-    now += 11_000;
-    expect(await codeOf(verifier.verify(token))).toBe("token_expired");
-  });
-
-  test("is never taken for another one, however many are remembered", async () => {
-    const count = TOKENS_CACHED_MAX + 50;
-    const tokens = await Promise.all(
-      Array.from({ length: count }, (_, i) => signed({ userId: `u${i}` })),
-    );
-    for (let round = 0; round < 2; round++) {
-      const users = await Promise.all(tokens.map(async (t) => (await hmac.verify(t)).userId));
-      expect(users.every((user, i) => user === `u${i}`)).toBe(true);
-    }
-  }, 20_000);
-
   test("that was changed anywhere is refused", async () => {
     const token = await signed();
     await fc.assert(
       fc.asyncProperty(fc.nat(token.length - 1), fc.string({ maxLength: 1 }), async (at, char) => {
         const changed = token.slice(0, at) + char + token.slice(at + 1);
-        // The last character of base64url carries bits that mean nothing.
-        if (changed === token || at === token.length - 1) return;
+        if (changed === token) return;
         expect(await codeOf(hmac.verify(changed))).not.toStartWith("bug");
         expect(await codeOf(hmac.verify(changed))).not.toBe("ok");
       }),
@@ -130,11 +116,13 @@ describe("a token with a JWKS", () => {
     if (key === undefined) throw new Error(`no key ${kid}`);
     // WebCrypto pins RSA keys to one hash, so a confused signer has to import its key again.
     const jwk = { ...(await exportJWK(key)), alg };
-    const signer = alg === kid ? key : await crypto.subtle.importKey("jwk", jwk, rsa(alg), false, ["sign"]);
+    const signer =
+      alg === kid ? key : await crypto.subtle.importKey("jwk", jwk, rsa(alg), false, ["sign"]);
     return new SignJWT(claims).setProtectedHeader({ alg, kid }).sign(signer);
   };
   const rsa = (alg: string) => ({ name: "RSASSA-PKCS1-v1_5", hash: `SHA-${alg.slice(2)}` });
-  const verifier = () => createTokenVerifier({ mode: "jwt", secret, jwksUrl: url, clock, audience: "chat" });
+  const verifier = () =>
+    createTokenVerifier({ mode: "jwt", secret, jwksUrl: url, clock, audience: "chat" });
 
   test("is taken for each kind of key", async () => {
     const jwks = verifier();
@@ -167,6 +155,32 @@ describe("a token with a JWKS", () => {
     expect(await codeOf(verifier().verify(unknown))).toBe("unauthorized");
   });
 
+  test("is refused as expired also when it is remembered", async () => {
+    let now = clock.now();
+    const moving = { now: () => now, monotonic: () => 0 };
+    const jwks = createTokenVerifier({ mode: "jwt", jwksUrl: url, clock: moving });
+    const token = await by("ES256");
+    expect(await codeOf(jwks.verify(token))).toBe("ok");
+    expect(await codeOf(jwks.verify(token))).toBe("ok");
+    now = claims.exp * 1_000;
+    expect(await codeOf(jwks.verify(token))).toBe("token_expired");
+  });
+
+  test("is never taken for another one, however many are remembered", async () => {
+    const jwks = verifier();
+    const header = { alg: "EdDSA", kid: "EdDSA" };
+    const key = signers.get("EdDSA") as CryptoKey;
+    const tokens = await Promise.all(
+      Array.from({ length: TOKENS_REMEMBERED_MAX + 50 }, (_, i) =>
+        new SignJWT({ ...claims, sub: `u${i}` }).setProtectedHeader(header).sign(key),
+      ),
+    );
+    for (let round = 0; round < 2; round++) {
+      const users = await Promise.all(tokens.map(async (t) => (await jwks.verify(t)).userId));
+      expect(users.every((user, i) => user === `u${i}`)).toBe(true);
+    }
+  }, 30_000);
+
   test("cannot be told while the keys cannot be fetched", async () => {
     const token = await by("ES256");
     for (const fetch of [() => new Response("no", { status: 500 }), () => new Response("no")]) {
@@ -197,8 +211,8 @@ describe("in dev mode", () => {
     });
   });
 
-  test("the second spelling fits into a Sec-WebSocket-Protocol entry", () => {
-    fc.assert(
+  test("the second spelling fits into a Sec-WebSocket-Protocol entry", async () => {
+    await fc.assert(
       fc.property(fc.string({ minLength: 1 }), fc.string(), (user, device) => {
         const token = writeDevToken(user, device);
         expect(token).toMatch(/^[\w.-]+$/);
@@ -214,7 +228,9 @@ describe("in dev mode", () => {
     expect(await codeOf(dev.verify(await signed()))).toBe("unauthorized");
     const both = createTokenVerifier({ mode: "dev", secret, clock });
     expect(await codeOf(both.verify(await signed()))).toBe("ok");
-    expect(await codeOf(both.verify(await signed({ secret: "t".repeat(32) })))).toBe("unauthorized");
+    expect(await codeOf(both.verify(await signed({ secret: "t".repeat(32) })))).toBe(
+      "unauthorized",
+    );
   });
 });
 

@@ -4,18 +4,12 @@
  * HS256 beside a JWKS could be given a public key as the secret (RFC 8725, 2.1). In dev mode also
  * tokens that anybody can write, which is why that mode listens on loopback only.
  */
-import {
-  createRemoteJWKSet,
-  errors,
-  type JWTPayload,
-  type JWTVerifyOptions,
-  jwtVerify,
-  SignJWT,
-} from "jose";
+import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import type { Clock } from "../clock.ts";
 import { ChatifyError } from "../protocol/errors.ts";
 import { DeviceId, UserId } from "../protocol/message.ts";
 import { readDevToken } from "./dev_tokens.ts";
+import { hmacCheck } from "./hmac_tokens.ts";
 import { PUBLIC_KEY_ALGORITHMS, pinnedKeys } from "./pinned_keys.ts";
 
 export interface TokenClaims {
@@ -44,10 +38,10 @@ export interface TokenVerifierOptions {
   readonly clock: Pick<Clock, "now" | "monotonic">;
 }
 
-/** Verified tokens that are remembered; more: the oldest is checked again at its next use. */
-export const TOKENS_CACHED_MAX = 4_096;
+/** Tokens that are remembered as good; more: the oldest is checked again at its next use. */
+export const TOKENS_REMEMBERED_MAX = 4_096;
 /** A remembered token is checked again after this time, so that a withdrawn key stops counting. */
-const CACHED_MS = 60_000;
+const REMEMBERED_MS = 60_000;
 /** A longer one is refused unread. */
 const TOKEN_CHARS_MAX = 8_192;
 const KEYS_RETRY_MS = 1_000;
@@ -61,7 +55,6 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     throw new Error("mode jwt needs a secret or a JWKS URL to check tokens with");
   }
   const { clock, mode } = options;
-  const known = new Map<string, { readonly claims: TokenClaims; readonly at: number }>();
   const unexpired = (claims: TokenClaims): TokenClaims => {
     if (claims.expiresAt === null || clock.now() < claims.expiresAt) return claims;
     throw new ChatifyError("token_expired", "the token has expired");
@@ -72,15 +65,8 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       const dev = mode === "dev" ? readDevToken(token) : null;
       if (dev !== null) return identity(dev.userId, dev.deviceId, null, null, []);
       if (check === null) throw unauthorized("the token is not one of the dev mode");
-      const cached = known.get(token);
-      if (cached !== undefined && clock.monotonic() - cached.at < CACHED_MS) {
-        return unexpired(cached.claims);
-      }
-      const claims = unexpired(claimsOf(await checked(check, token)));
-      known.delete(token);
-      if (known.size >= TOKENS_CACHED_MAX) known.delete(known.keys().next().value ?? "");
-      known.set(token, { claims, at: clock.monotonic() });
-      return claims;
+      // Checked here once more, because a remembered token may have expired since.
+      return unexpired(claimsOf(await checked(check, token)));
     },
   };
 }
@@ -88,25 +74,34 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 /** What verifies a signature and the registered claims; null when there is no key. */
 function signatureCheck(options: TokenVerifierOptions): Check | null {
   const { audience, clock, issuer, jwksUrl, secret } = options;
-  const expected: JWTVerifyOptions = {
+  const expected = () => ({
     ...(audience ? { audience } : {}),
     ...(issuer ? { issuer } : {}),
-  };
-  const today = () => new Date(clock.now());
+    currentDate: new Date(clock.now()),
+  });
   if (jwksUrl) {
     const keys = pinnedKeys(createRemoteJWKSet(new URL(jwksUrl)));
     const algorithms = [...PUBLIC_KEY_ALGORITHMS];
-    return async (token) => {
-      const now = { ...expected, algorithms, currentDate: today() };
-      return (await jwtVerify(token, keys, now)).payload;
-    };
+    return remembered(clock, async (token) => {
+      return (await jwtVerify(token, keys, { ...expected(), algorithms })).payload;
+    });
   }
   if (!secret) return null;
-  // Imported once: importing costs more than checking a signature.
-  const key = hmacKey(secret);
+  const check = hmacCheck(secret);
+  return async (token) => check(token, expected());
+}
+
+/** Remembers good tokens: checking a public-key signature again costs a hundred times more. */
+function remembered(clock: TokenVerifierOptions["clock"], check: Check): Check {
+  const known = new Map<string, { readonly payload: JWTPayload; readonly at: number }>();
   return async (token) => {
-    const now = { ...expected, algorithms: ["HS256"], currentDate: today() };
-    return (await jwtVerify(token, await key, now)).payload;
+    const found = known.get(token);
+    if (found !== undefined && clock.monotonic() - found.at < REMEMBERED_MS) return found.payload;
+    const payload = await check(token);
+    known.delete(token);
+    if (known.size >= TOKENS_REMEMBERED_MAX) known.delete(known.keys().next().value ?? "");
+    known.set(token, { payload, at: clock.monotonic() });
+    return payload;
   };
 }
 
@@ -163,12 +158,6 @@ function unauthorized(message: string): ChatifyError {
   return new ChatifyError("unauthorized", message);
 }
 
-function hmacKey(secret: string): Promise<CryptoKey> {
-  const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const bytes = new TextEncoder().encode(secret);
-  return crypto.subtle.importKey("raw", bytes, algorithm, false, ["sign", "verify"]);
-}
-
 export interface SignTokenOptions {
   readonly secret: string;
   readonly userId: string;
@@ -193,5 +182,5 @@ export async function signToken(options: SignTokenOptions): Promise<string> {
   if (ttlSeconds !== undefined) token.setExpirationTime(now + ttlSeconds);
   if (audience) token.setAudience(audience);
   if (issuer) token.setIssuer(issuer);
-  return token.sign(await hmacKey(secret));
+  return token.sign(new TextEncoder().encode(secret));
 }

@@ -122,7 +122,7 @@ export function redisAddress(url: string): string {
   return /^(?:unix|redis\+unix):\/\/(\/.*)$/.exec(url)?.[1] ?? url;
 }
 
-function connectionOptions(name: string, silenceMs: number): RedisOptions {
+function connectionOptions(name: string, silenceMs: number): Omit<RedisOptions, "replyMapping"> {
   return {
     connectionName: `chatify:${name}`,
     disableClientInfo: true,

@@ -39,6 +39,8 @@ export interface LeaseState {
 export interface Registry {
   /** Announces this node, replacing its record, and returns every live node, itself included. */
   heartbeat(self: NodeRecord): Promise<NodeRecord[]>;
+  /** Every live node, for those who only look. */
+  nodes(): Promise<NodeRecord[]>;
   /** Says that this node is gone, at once. */
   leave(self: NodeId): Promise<void>;
   /**

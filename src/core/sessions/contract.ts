@@ -9,8 +9,9 @@
  * registration in the partition, also when the same connection is registered again through another
  * access node; so an unregister that was late on the way cannot end the newer registration.
  */
-import type { ConnId } from "../trunk/messages.ts";
+
 import type { NodeId } from "../trunk/contract.ts";
+import type { ConnId } from "../trunk/messages.ts";
 
 export interface Session {
   readonly user: string;
@@ -56,8 +57,7 @@ export interface SessionDirectory {
   /** Registers a batch and appends its `user_state` events; results in the order of `sessions`. */
   register(sessions: readonly NewSession[]): Promise<Registered[]>;
   /** Removes those that are still current, epoch included, and appends `user_state` events for these only. */
-  unregister(sessions: readonly SessionRef[]):
-    Promise<void>;
+  unregister(sessions: readonly SessionRef[]): Promise<void>;
   /** Sessions and the stored mark of each user, in order; one round trip per partition at most. */
   lookup(users: readonly string[]): Promise<Presence[]>;
   /** Walks the sessions of a partition in pages: for sweeping those of dead nodes. */

@@ -147,7 +147,12 @@ describe("a connection", () => {
     await client.next("pong");
     expect(trunk.of("acks")[0]?.message.items).toEqual([[1, ["m1", "m2"]]]);
     expect(trunk.of("watch")[0]?.message.items).toEqual([[1, ["bob", "carol"]]]);
-    const typing = { type: "typing", from_user_id: "alice", target_type: "USER", to_user_id: "bob" };
+    const typing = {
+      type: "typing",
+      from_user_id: "alice",
+      target_type: "USER",
+      to_user_id: "bob",
+    };
     const read = { type: "read", from_user_id: "alice", target_type: "GROUP", to_user_id: "team" };
     expect(trunk.of("signals")[0]?.message.items).toEqual([
       ["u:alice:bob", "alice", "USER", "bob", JSON.stringify(typing)],

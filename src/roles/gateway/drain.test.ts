@@ -41,7 +41,8 @@ test("a client that waits for an answer gets it before its bye, and may send no 
   const deaf = await connect("bob");
   client.chat("bob", "c1");
   deaf.chat("alice", "c2");
-  await eventually(() => trunk.of("uplink").length === 2, "the uplinks");
+  const sent = () => trunk.of("uplink").flatMap(({ message }) => message.items);
+  await eventually(() => sent().length === 2, "the uplinks");
   const drained = role.drain(800);
   await Bun.sleep(450);
   expect(client.closed).toBeNull();

@@ -111,7 +111,9 @@ describe("a handshake is refused", () => {
     const fixture = await gateway(jwt);
     const answer = await refused(fixture, { origin: "https://evil.example.org" });
     expect(answer).toMatchObject({ status: 403, code: "origin_not_allowed" });
-    expect((await refused(fixture, { origin: "http://localhost" })).code).toBe("origin_not_allowed");
+    expect((await refused(fixture, { origin: "http://localhost" })).code).toBe(
+      "origin_not_allowed",
+    );
     expect((await refused(fixture, { origin: "null" })).code).toBe("origin_not_allowed");
     const allowed = { origin: "https://chat.example.org" };
     expect((await refused(fixture, allowed)).code).toBe("unauthorized");
@@ -122,7 +124,11 @@ describe("a handshake is refused", () => {
     for (const origin of ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:1"]) {
       expect((await refused(fixture, { origin })).code).toBe("unauthorized");
     }
-    for (const origin of ["http://localhost.evil.org", "http://evil.org/127.0.0.1", "http://10.0.0.1"]) {
+    for (const origin of [
+      "http://localhost.evil.org",
+      "http://evil.org/127.0.0.1",
+      "http://10.0.0.1",
+    ]) {
       expect((await refused(fixture, { origin })).code).toBe("origin_not_allowed");
     }
   });

@@ -108,10 +108,13 @@ describe("a forwarded request", () => {
       roleNodes: () => [node],
       limits: { HTTP_BODY_BYTES_MAX: 1_000 },
     });
-    const chunks = async function* () {
-      for (let i = 0; i < 3; i++) yield new Uint8Array(400);
-    };
-    for (const body of ["x".repeat(1_001), chunks()]) {
+    const chunked = new ReadableStream({
+      start(controller) {
+        for (let i = 0; i < 3; i++) controller.enqueue(new Uint8Array(400));
+        controller.close();
+      },
+    });
+    for (const body of ["x".repeat(1_001), chunked]) {
       const response = await fetch(`${http}/chatify/logic/x`, { method: "POST", body });
       expect(response.status).toBe(413);
       expect(await response.json()).toMatchObject({ code: "too_large" });

@@ -144,7 +144,10 @@ describe("a client that sends too much", () => {
     const { connect, trunk } = await gateway({ limits: { SENDS_IN_FLIGHT_PER_CONNECTION_MAX: 2 } });
     const client = await connect("alice");
     for (let i = 0; i < 3; i++) client.chat("bob", `c${i}`);
-    expect(await client.next("rejected")).toMatchObject({ client_msg_id: "c2", code: "overloaded" });
+    expect(await client.next("rejected")).toMatchObject({
+      client_msg_id: "c2",
+      code: "overloaded",
+    });
     trunk.accept("access-1", 1, "c0");
     await client.next("accepted");
     client.chat("bob", "c3");

@@ -118,11 +118,8 @@ export class Archive {
     const { clock, onFenced, owner, telemetry } = this.deps;
     let wait = RETRY_FIRST_MS;
     while (!this.stopped) {
-      const startedAt = clock.monotonic();
       try {
         await step();
-        const seconds = (clock.monotonic() - startedAt) / 1_000;
-        telemetry.metrics.storeLatency.observe({ operation: name }, seconds);
         return !this.stopped;
       } catch (error) {
         if (error instanceof StaleEpochError) {

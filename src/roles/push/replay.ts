@@ -82,12 +82,9 @@ export class Replay {
     const { clock, limits, store, telemetry } = this.deps;
     let wait = RETRY_FIRST_MS;
     while (!this.stopped && feed.mode === "replay") {
-      const startedAt = clock.monotonic();
       try {
         const nowS = Math.floor(clock.now() / 1_000);
         const page = await store.page(feed.user, null, limits.REPLAY_PAGE, nowS);
-        const seconds = (clock.monotonic() - startedAt) / 1_000;
-        telemetry.metrics.storeLatency.observe({ operation: "page" }, seconds);
         feed.fetching = false;
         return this.fetched(feed, page.rows);
       } catch (error) {

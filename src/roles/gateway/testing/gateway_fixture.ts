@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { createTokenVerifier, type TokenVerifierOptions } from "../../../core/auth/tokens.ts";
 import { type Clock, systemClock, systemRandom } from "../../../core/clock.ts";
 import { LIMITS, type Limits } from "../../../core/limits.ts";
-import { SUBPROTOCOL, type ServerFrame, WEBSOCKET_PATH } from "../../../core/protocol/frames.ts";
+import { type ServerFrame, SUBPROTOCOL, WEBSOCKET_PATH } from "../../../core/protocol/frames.ts";
 import type { NodeRecord } from "../../../core/registry/contract.ts";
 import { createMetrics } from "../../../core/telemetry/metrics.ts";
 import type { Telemetry } from "../../../core/telemetry/telemetry.ts";

@@ -1,0 +1,35 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { chatMsgIds, msgIdTime, pushMsgIds } from "./msg_id.ts";
+
+const place = fc.tuple(
+  fc.nat({ max: 2 ** 40 }),
+  fc.nat({ max: 1_000 }),
+  fc.nat({ max: 1_023 }),
+  fc.nat({ max: 255 }),
+);
+
+test("ids of a partition sort as its messages do, and equal places give equal ids", () => {
+  fc.assert(
+    fc.property(place, place, (a, b) => {
+      const id = ([ms, sequence, , index]: typeof a) => chatMsgIds(7, `${ms}-${sequence}`)(index);
+      const order = a[0] - b[0] || a[1] - b[1] || a[3] - b[3];
+      const byId = id(a) < id(b) ? -1 : id(a) > id(b) ? 1 : 0;
+      expect(byId).toBe(Math.sign(order));
+    }),
+  );
+});
+
+test("the same place in two partitions gives two ids", () => {
+  expect(chatMsgIds(1, "5-0")(0)).not.toBe(chatMsgIds(2, "5-0")(0));
+});
+
+test("a push id never equals a chat id and carries the time", () => {
+  const push = pushMsgIds("abcdefgh");
+  const now = 1_795_000_000_000;
+  const ids = [push(now), push(now)];
+  expect(new Set(ids).size).toBe(2);
+  expect(ids[0]?.length).not.toBe(chatMsgIds(0, `${now}-0`)(0).length);
+  expect(msgIdTime(ids[0] as string)).toBe(now);
+  expect(msgIdTime(chatMsgIds(3, `${now}-9`)(1))).toBe(now);
+});

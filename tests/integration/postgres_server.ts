@@ -2,10 +2,11 @@
  * A private Postgres for tests: its own cluster in a temporary directory, on a free port, with
  * Debian's binaries. Postgres refuses to run as root, so then it runs as the system user `postgres`.
  */
-import { SQL } from "bun";
+
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SQL } from "bun";
 
 export interface PostgresServer {
   /** Makes an empty database and returns its URL. */

@@ -303,7 +303,11 @@ export class MemoryCluster implements TrunkCluster {
 
   async until(what: string, condition: () => boolean): Promise<void> {
     const end = this.clock.monotonic() + 4_000;
-    while (!condition()) if (!this.clock.step(end)) throw new Error(`it did not happen: ${what}`);
+    // Turns take no virtual time, so they are counted too: a condition that acts could wait for ever.
+    for (let turns = 0; !condition(); turns++) {
+      const more = this.clock.step(end) && turns < 10_000;
+      if (!more) throw new Error(`it did not happen: ${what}`);
+    }
   }
 
   async pass(ms: number): Promise<void> {

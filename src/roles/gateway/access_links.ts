@@ -21,6 +21,7 @@ export class AccessLinks {
   private readonly nodes: () => readonly NodeRecord[];
   private readonly schedule: () => void;
   private readonly batches = new Map<NodeId, Batch>();
+  private known: readonly NodeId[] | null = null;
 
   /** `schedule` asks for a `flush` at the end of this turn. */
   constructor(trunk: Trunk, nodes: () => readonly NodeRecord[], schedule: () => void) {
@@ -29,13 +30,21 @@ export class AccessLinks {
     this.schedule = schedule;
   }
 
-  /** Access nodes that take connections: live, linked, not draining; sorted by id. */
-  open(): NodeId[] {
-    const open: NodeId[] = [];
-    for (const { id, draining } of this.nodes()) {
-      if (!draining && this.trunk.isUp(id)) open.push(id);
-    }
-    return open.sort();
+  /**
+   * Access nodes that take connections: live, linked, not draining; sorted by id. Looked up again
+   * after `refresh`, because a storm of handshakes asks ten thousand times a second.
+   */
+  open(): readonly NodeId[] {
+    this.known ??= this.nodes()
+      .filter(({ id, draining }) => !draining && this.trunk.isUp(id))
+      .map(({ id }) => id)
+      .sort();
+    return this.known;
+  }
+
+  /** Links or nodes may have changed. */
+  refresh(): void {
+    this.known = null;
   }
 
   register(access: NodeId, tuple: RegisterTuple): void {
@@ -64,6 +73,7 @@ export class AccessLinks {
 
   /** Forgets what waits for a node whose link is gone. */
   drop(access: NodeId): void {
+    this.refresh();
     this.batches.delete(access);
   }
 

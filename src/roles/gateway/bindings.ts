@@ -4,7 +4,7 @@
  * registered again through another one. Each registration has a larger session epoch, and `deliver` is
  * dropped where the epoch is another one: that is what keeps order across lost links.
  */
-import type { Clock } from "../../core/clock.ts";
+import type { Clock, Random } from "../../core/clock.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { CloseReason } from "../../core/protocol/errors.ts";
 import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
@@ -19,6 +19,7 @@ export interface BindingsDeps {
   readonly selfNode: NodeId;
   readonly trunk: Trunk;
   readonly clock: Clock;
+  readonly random: Random;
   readonly limits: Limits;
   readonly links: AccessLinks;
   readonly downlink: Downlink;
@@ -30,6 +31,8 @@ export interface BindingsDeps {
 const EARLY_MAX = 64;
 /** A client repeats after this time what a lost link left unanswered. */
 const REPEAT_MS = 100;
+/** Those that access or push closed, and that may come back, do so spread over this time. */
+const RETURN_SPREAD_MS = 2_000;
 
 export class Bindings {
   private readonly deps: BindingsDeps;
@@ -51,6 +54,7 @@ export class Bindings {
 
   /** Binds every connection that has no access node. */
   bindWaiting(): void {
+    this.deps.links.refresh();
     const open = this.deps.links.open();
     if (open.length === 0) return;
     for (const conn of this.deps.connections.values()) {
@@ -95,7 +99,7 @@ export class Bindings {
       const conn = connections.get(id);
       if (conn === undefined || conn.closed || conn.access !== peer) continue;
       if (refused !== "") {
-        downlink.end(conn, refused, REPEAT_MS);
+        this.end(conn, refused);
         continue;
       }
       // Bound away from this node and back, a connection gets two answers; the later one counts.
@@ -122,9 +126,15 @@ export class Bindings {
       return true;
     }
     if (epoch !== conn.epoch) return false;
-    if (close !== "") this.deps.downlink.end(conn, close, REPEAT_MS);
+    if (close !== "") this.end(conn, close);
     else this.deps.downlink.queue(conn, frames);
     return true;
+  }
+
+  /** Closes the connection; where its client may come back, not all of them do at once. */
+  end(conn: Connection, reason: CloseReason): void {
+    const { downlink, random } = this.deps;
+    downlink.end(conn, reason, random.fraction() * RETURN_SPREAD_MS);
   }
 
   private takeEarly(conn: Connection): void {

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { decodeChatInputText } from "../../core/protocol/chat_input.ts";
+import type { Span, Tracer } from "../../core/telemetry/telemetry.ts";
 import { partitionOf } from "../../core/topology.ts";
 import { accessNode } from "./testing/fake_trunk.ts";
 import {
@@ -267,6 +268,58 @@ test("a node that drains keeps its answers while its connections move to another
   trunk.cut(first);
   await Bun.sleep(20);
   expect(client.all("error")).toEqual([]);
+});
+
+test("a sampled send has a span whose context travels with the message", async () => {
+  const spans: Span[] = [];
+  const asked: (string | undefined)[] = [];
+  const tracer: Tracer = {
+    sample: (incoming) => {
+      asked.push(incoming);
+      return incoming === undefined ? "" : "sampled";
+    },
+    span: (span) => {
+      spans.push(span);
+      return "child";
+    },
+    shutdown: async () => {},
+  };
+  const { connect, trunk, ws } = await gateway({ telemetry: { tracer } });
+  const plain = await connect("alice");
+  plain.chat("bob", "c1");
+  const headers = { authorization: "Bearer dev:carol", traceparent: "00-trace-span-01" };
+  const traced = await Client.open(ws, { headers });
+  traced.chat("bob", "c2");
+  const items = () => trunk.of("uplink").flatMap(({ message }) => message.items);
+  await eventually(() => items().length === 2, "two uplinks");
+  expect(asked).toEqual([undefined, "00-trace-span-01"]);
+  expect(items().map((item) => decodeChatInputText(item[3])?.traceparent)).toEqual(["", "child"]);
+  expect(spans).toMatchObject([{ name: "gateway.receive", parent: "sampled" }]);
+});
+
+test("what happens is counted", async () => {
+  const { connect, telemetry, trunk } = await gateway();
+  trunk.autoAccept = true;
+  const client = await connect("alice");
+  client.chat("bob", "c1");
+  client.socket.send("bad");
+  await client.next("accepted");
+  client.socket.close();
+  await eventually(() => trunk.of("unregister").length === 1, "an unregister");
+  // The counts of frames go to the metrics at each sweep.
+  await Bun.sleep(600);
+  const text = await telemetry.metrics.registry.metrics();
+  for (const line of [
+    "chatify_connections 0",
+    'chatify_handshakes_total{result="ok"} 1',
+    'chatify_frames_in_total{type="send"} 1',
+    'chatify_frames_in_total{type="bad"} 1',
+    "chatify_frames_out_total 3",
+    "chatify_send_accepted_seconds_count 1",
+    'chatify_connection_closes_total{reason="client"} 1',
+  ]) {
+    expect(text.split("\n")).toContain(line);
+  }
 });
 
 test("a connection that is never registered is closed as server_error", async () => {

@@ -17,8 +17,6 @@ import { Uplink } from "./uplink.ts";
 
 /** How often expired tokens, late registrations and moved access nodes are looked for. */
 const SWEEP_MS = 500;
-/** Those whose registration took too long come back spread over this time. */
-const RETURN_SPREAD_MS = 2_000;
 
 export class Hub {
   readonly downlink: Downlink;
@@ -74,6 +72,7 @@ export class Hub {
 
   /** True when a connection could be registered now. */
   hasAccess(): boolean {
+    this.links.refresh();
     return this.links.open().length > 0;
   }
 
@@ -171,17 +170,18 @@ export class Hub {
   };
 
   private sweep(): void {
-    const { clock, limits, random } = this.deps;
+    const { clock, limits } = this.deps;
+    this.links.refresh();
     const [now, at, open] = [clock.now(), clock.monotonic(), this.links.open()];
     for (const conn of this.connections.values()) {
       if (conn.closed) continue;
       if (now >= conn.expiresAt) {
-        this.downlink.end(conn, "token_expired");
+        this.bindings.end(conn, "token_expired");
         continue;
       }
       if (conn.inFlight?.size === 0) conn.inFlight = null;
       if (conn.epoch === 0 && this.isOverdue(conn, at, limits.REGISTER_TIMEOUT_MS)) {
-        this.downlink.end(conn, "server_error", random.fraction() * RETURN_SPREAD_MS);
+        this.bindings.end(conn, "server_error");
       } else if (conn.access !== null) {
         this.bindings.move(conn, open);
       } else if (open.length > 0) {

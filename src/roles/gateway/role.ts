@@ -25,6 +25,9 @@ export function createGatewayRole(deps: GatewayDeps): GatewayRole {
   return new Gateway(deps);
 }
 
+/** A request may wait for a forwarded answer so long; a half-open handshake ends after it. */
+const HTTP_IDLE_S = 30;
+
 class Gateway implements GatewayRole {
   readonly name = "gateway";
   private readonly deps: GatewayDeps;
@@ -90,6 +93,8 @@ class Gateway implements GatewayRole {
       return Bun.serve<Connection>({
         hostname: config.host,
         port: config.port,
+        development: false,
+        idleTimeout: HTTP_IDLE_S,
         routes,
         // Bun would answer without a code; body_limit does it with one.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,

@@ -243,8 +243,8 @@ function wordsOf(config: Config): string[] {
 
 /** In dev mode with a JWT secret the page gets real tokens; without one, `dev:<user>` ones. */
 function devTokens(config: Config) {
-  const { authMode, jwtAudience: audience, jwtIssuer: issuer, jwtSecret: secret } = config;
-  if (authMode !== "dev" || secret === null) return {};
+  const { authMode, jwksUrl, jwtAudience: audience, jwtIssuer: issuer, jwtSecret: secret } = config;
+  if (authMode !== "dev" || secret === null || jwksUrl !== null) return {};
   return {
     issueToken: (userId: string, deviceId?: string) =>
       signToken({ secret, userId, deviceId, audience, issuer, ttlSeconds: 86_400, clock }),
@@ -256,4 +256,3 @@ function scopesOf(verifier: TokenVerifier) {
     verify: async (token: string) => ({ scope: (await verifier.verify(token)).scopes }),
   };
 }
-

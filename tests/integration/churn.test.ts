@@ -32,27 +32,31 @@ for (const [layout, engine] of setups) {
       await postgres?.stop();
     }, START_MS);
 
-    test("every message arrives once after dedup, and in order, while users come and go", async () => {
-      const results = await churn({
-        gateways: cluster.gateways(),
-        pairs: PAIRS,
-        messagesPerPair: MESSAGES / PAIRS,
-        seed: 1,
-      });
-      let messages = 0;
-      let reconnects = 0;
-      for (const { sent, received, reconnects: count } of results) {
-        messages += received.length;
-        reconnects += count;
-        const contents = received.map((message) => message.content).sort();
-        expect(contents).toEqual([...sent].sort());
-        for (let i = 1; i < received.length; i++) {
-          const [before, after] = [received[i - 1]?.seq ?? 0, received[i]?.seq ?? 0];
-          if (after <= before) throw new Error(`seq ${after} came after seq ${before}`);
+    test(
+      "every message arrives once after dedup, and in order, while users come and go",
+      async () => {
+        const results = await churn({
+          gateways: cluster.gateways(),
+          pairs: PAIRS,
+          messagesPerPair: MESSAGES / PAIRS,
+          seed: 1,
+        });
+        let messages = 0;
+        let reconnects = 0;
+        for (const { sent, received, reconnects: count } of results) {
+          messages += received.length;
+          reconnects += count;
+          const contents = received.map((message) => message.content).sort();
+          expect(contents).toEqual([...sent].sort());
+          for (let i = 1; i < received.length; i++) {
+            const [before, after] = [received[i - 1]?.seq ?? 0, received[i]?.seq ?? 0];
+            if (after <= before) throw new Error(`seq ${after} came after seq ${before}`);
+          }
         }
-      }
-      expect(messages).toBe(MESSAGES);
-      expect(reconnects).toBeGreaterThan(PAIRS);
-    }, RUN_MS);
+        expect(messages).toBe(MESSAGES);
+        expect(reconnects).toBeGreaterThan(PAIRS);
+      },
+      RUN_MS,
+    );
   });
 }

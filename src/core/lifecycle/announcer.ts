@@ -4,7 +4,8 @@
  */
 import type { OwnedPartition } from "../registry/contract.ts";
 import type { ConsumerGroup } from "../topology.ts";
-import type { NodeId, Trunk } from "../trunk/contract.ts";
+import type { Trunk } from "../trunk/contract.ts";
+import type { NodeId } from "../trunk/node_id.ts";
 
 export class Announcer {
   private readonly group: ConsumerGroup;

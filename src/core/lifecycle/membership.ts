@@ -8,7 +8,7 @@ import type { Limits } from "../limits.ts";
 import type { NodeRecord, Registry } from "../registry/contract.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { ROLES, type Role } from "../topology.ts";
-import type { NodeId } from "../trunk/contract.ts";
+import type { NodeId } from "../trunk/node_id.ts";
 
 export interface MembershipDeps {
   readonly registry: Registry;
@@ -77,7 +77,10 @@ export class Membership {
     try {
       await this.deps.registry.leave(this.record.id);
     } catch (error) {
-      this.deps.telemetry.log.warn({ err: error }, "could not leave the registry; it will time out");
+      this.deps.telemetry.log.warn(
+        { err: error },
+        "could not leave the registry; it will time out",
+      );
     }
   }
 

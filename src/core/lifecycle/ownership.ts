@@ -16,7 +16,7 @@ import type { Limits } from "../limits.ts";
 import type { OwnedPartition, Registry } from "../registry/contract.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { type ConsumerGroup, type Partitions, partitionCount } from "../topology.ts";
-import type { NodeId } from "../trunk/contract.ts";
+import type { NodeId } from "../trunk/node_id.ts";
 import type { Membership } from "./membership.ts";
 
 export interface OwnershipDeps {

@@ -20,7 +20,7 @@ export const ERRORS = {
   group_full: { status: 409, retryable: false, level: "info" },
   expired: { status: 422, retryable: false, level: "debug" },
   rate_limited: { status: 429, retryable: true, level: "info" },
-  too_many_connections: { status: 429, retryable: true, level: "warn" },
+  too_many_connections: { status: 503, retryable: true, level: "warn" },
   too_many_devices: { status: 409, retryable: false, level: "info" },
   overloaded: { status: 503, retryable: true, level: "warn" },
   unavailable: { status: 503, retryable: true, level: "warn" },

@@ -13,7 +13,7 @@ export const CONTENT_CHARS_MAX = 65_536;
 const idPattern = /^[^\s:{}"\\\p{Cc}]+$/u;
 
 export const UserId = z.string().min(1).max(ID_CHARS_MAX).regex(idPattern).meta({
-  description: "Opaque id: 1–128 characters, no white space, control characters, or : { } \" \\",
+  description: 'Opaque id: 1–128 characters, no white space, control characters, or : { } " \\',
 });
 export const GroupId = UserId;
 export const DeviceId = z.string().min(1).max(64).regex(idPattern);

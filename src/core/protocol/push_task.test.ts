@@ -34,7 +34,7 @@ test("messages for the same list of recipients carry the list once", () => {
     message: "{}",
   };
   const body = encodePushTasks([one, { ...one, seq: 2 }]);
-  expect(body.split("member-7\"").length).toBe(2);
+  expect(body.split('member-7"').length).toBe(2);
   expect(decodePushTasks(body)[1]?.recipients).toEqual(recipients);
 });
 

@@ -8,7 +8,7 @@
  * is released, because the counter outlives the lease.
  */
 import type { ConsumerGroup, Partitions, Role } from "../topology.ts";
-import type { NodeId } from "../trunk/contract.ts";
+import type { NodeId } from "../trunk/node_id.ts";
 
 export interface NodeRecord {
   readonly id: NodeId;

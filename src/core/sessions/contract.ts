@@ -10,8 +10,8 @@
  * access node; so an unregister that was late on the way cannot end the newer registration.
  */
 
-import type { NodeId } from "../trunk/contract.ts";
 import type { ConnId } from "../trunk/messages.ts";
+import type { NodeId } from "../trunk/node_id.ts";
 
 export interface Session {
   readonly user: string;

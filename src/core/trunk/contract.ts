@@ -15,8 +15,6 @@
 import type { TrunkMessage } from "./messages.ts";
 import type { NodeId } from "./node_id.ts";
 
-export type { NodeId } from "./node_id.ts";
-
 export interface TrunkHandlers {
   /** A link to or from `peer` works. At most one link per pair is up at a time. */
   onUp(peer: NodeId): void;

@@ -64,17 +64,24 @@ export type ToAccess = { readonly to: "access" } & (
   | { readonly t: "claims"; readonly group: "logic" | "push"; readonly owned: [number, number][] }
 );
 
-export type ToGateway = { readonly to: "gateway" } & (
-  /** Answers `register`: the session epoch of each connection, or why it was refused. */
-  | { readonly t: "registered"; readonly conns: [ConnId, epoch: number, refused: CloseReason | ""][] }
+export type ToGateway = {
+  readonly to: "gateway";
+} & /** Answers `register`: the session epoch of each connection, or why it was refused. */
+(
+  | {
+      readonly t: "registered";
+      readonly conns: [ConnId, epoch: number, refused: CloseReason | ""][];
+    }
   | { readonly t: "write"; readonly items: WriteTuple[] }
   /** Dropped for connections whose current epoch is another one. */
   | { readonly t: "deliver"; readonly items: DeliverTuple[] }
   | { readonly t: "close"; readonly conns: [Address, reason: CloseReason][] }
 );
 
-export type ToPush = { readonly to: "push" } & (
-  /** What clients confirmed, by user, for the owner of the user's partition. */
+export type ToPush = {
+  readonly to: "push";
+} & /** What clients confirmed, by user, for the owner of the user's partition. */
+(
   | { readonly t: "userAcks"; readonly items: [user: string, Address, msgIds: string[]][] }
   | { readonly t: "relay"; readonly items: RelayTuple[] }
   | { readonly t: "watch"; readonly items: [Address, users: string[]][] }

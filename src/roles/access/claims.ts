@@ -3,7 +3,7 @@
  * effort (acks, signals, watches): a wrong guess only means that somebody repeats.
  */
 import type { ConsumerGroup } from "../../core/topology.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 interface Claim {
   readonly node: NodeId;

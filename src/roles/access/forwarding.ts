@@ -2,16 +2,13 @@
  * What passes through access between gateways and partition owners: acks, signals, watches and
  * relays up to the owner of the user's or conversation's partition, closes down to gateways.
  */
+
+import type { CloseReason } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
-import type {
-  Address,
-  ConnId,
-  RelayTuple,
-  SignalTuple,
-} from "../../core/trunk/messages.ts";
-import type { CloseReason } from "../../core/protocol/errors.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
+import type { Address, ConnId, RelayTuple, SignalTuple } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { Claims } from "./claims.ts";
 import type { SessionTable } from "./session_table.ts";
 

@@ -6,7 +6,7 @@ import type { Clock } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Registered, SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { HeldSession } from "./session_table.ts";
 
 export interface RegistrarDeps {

@@ -4,15 +4,16 @@
  * acks to the push owner of the user's partition. It keeps nothing that cannot be rebuilt: when it
  * dies, gateways register their connections again through another access node.
  */
-import type { Service } from "../../core/lifecycle/service.ts";
+
 import type { Clock } from "../../core/clock.ts";
 import type { Membership } from "../../core/lifecycle/membership.ts";
+import type { Service } from "../../core/lifecycle/service.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { Registered, SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Streams } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
 import type {
   ConnId,
   DeliverTuple,
@@ -20,6 +21,7 @@ import type {
   ToAccess,
   WriteTuple,
 } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import { Claims } from "./claims.ts";
 import { Forwarding } from "./forwarding.ts";
 import { Registrar } from "./registrar.ts";
@@ -207,4 +209,3 @@ class AccessRole implements Service {
     }
   }
 }
-

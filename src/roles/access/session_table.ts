@@ -3,8 +3,8 @@
  * 18 000 connections a field costs 144 KB.
  */
 import type { Session } from "../../core/sessions/contract.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { ConnId } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export interface HeldSession {
   readonly user: string;

@@ -6,12 +6,12 @@
 import type { Clock } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
-import { ChatifyError } from "../../core/protocol/errors.ts";
 import { chatInputBody } from "../../core/protocol/chat_input.ts";
+import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Append, Streams } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { ConnId, UplinkTuple, WriteTuple } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export interface UplinkDeps {
   readonly streams: Streams;
@@ -54,7 +54,11 @@ export class Uplink {
     const { limits } = this.deps;
     if (this.pending + items.length > limits.UPLINK_PENDING_MAX) {
       this.reject(
-        { gateways: items.map(() => gateway), conns: items.map((i) => i[0]), clientMsgIds: items.map((i) => i[1]) },
+        {
+          gateways: items.map(() => gateway),
+          conns: items.map((i) => i[0]),
+          clientMsgIds: items.map((i) => i[1]),
+        },
         new ChatifyError("overloaded", "too many messages wait to be written", 1_000),
       );
       return;
@@ -126,14 +130,19 @@ export class Uplink {
     let count = 0;
     for (const origin of origins) {
       count += origin.conns.length;
-      addFrames(frames, origin, (id) => `{"type":"accepted","client_msg_id":${JSON.stringify(id)}}`);
+      addFrames(
+        frames,
+        origin,
+        (id) => `{"type":"accepted","client_msg_id":${JSON.stringify(id)}}`,
+      );
     }
     if (count > 0) this.deps.telemetry.metrics.accepted.inc(count);
     this.writeAll(frames);
   }
 
   private reject(origin: Origins, cause: Error): void {
-    const error = cause instanceof ChatifyError ? cause : new ChatifyError("internal", "not accepted");
+    const error =
+      cause instanceof ChatifyError ? cause : new ChatifyError("internal", "not accepted");
     const { log, metrics } = this.deps.telemetry;
     metrics.rejected.inc({ code: error.code }, origin.conns.length);
     metrics.redisErrors.inc({ operation: "append" });

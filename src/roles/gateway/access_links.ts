@@ -3,8 +3,9 @@
  * turn of the event loop and leaves as one trunk message per kind at its end.
  */
 import type { NodeRecord } from "../../core/registry/contract.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
 import type { ConnId, RegisterTuple, SignalTuple, UplinkTuple } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 /** What waits for one access node until the end of the turn. */
 class Batch {

@@ -7,8 +7,9 @@
 import type { Clock, Random } from "../../core/clock.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { CloseReason } from "../../core/protocol/errors.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
 import type { ConnId } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { AccessLinks } from "./access_links.ts";
 import type { Connection } from "./connection.ts";
 import type { Downlink } from "./downlink.ts";

@@ -3,8 +3,8 @@
  * connection owns no timer and no closure, and what only a busy one needs is made when it is needed.
  */
 import type { CloseReason } from "../../core/protocol/errors.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { ConnId } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 /** What a WebSocket is to the gateway; Bun's ServerWebSocket is one, the simulator has another. */
 export interface ClientSocket {

@@ -8,7 +8,8 @@ import type { Limits } from "../../core/limits.ts";
 import type { NodeRecord } from "../../core/registry/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions, Role } from "../../core/topology.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export interface GatewayConfig {
   readonly host: string;

@@ -7,7 +7,7 @@ import type { Clock } from "../../core/clock.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { NodeRecord } from "../../core/registry/contract.ts";
 import type { Role } from "../../core/topology.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export interface ForwarderDeps {
   readonly roleNodes: (role: Role) => readonly NodeRecord[];

@@ -4,8 +4,8 @@
  * process or is missed when it dies; clients come back, and another gateway serves them as well.
  */
 import type { Timer } from "../../core/clock.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { ConnId, ToGateway } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import { AccessLinks } from "./access_links.ts";
 import { Bindings } from "./bindings.ts";
 import { type ClientSocket, Connection, type Identity } from "./connection.ts";

@@ -9,7 +9,7 @@ import {
 } from "../../core/protocol/errors.ts";
 import { FRAMES_PER_MESSAGE_MAX, type ServerFrame } from "../../core/protocol/frames.ts";
 import { CONTENT_CHARS_MAX } from "../../core/protocol/message.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { Connection } from "./connection.ts";
 
 const encode = (frame: ServerFrame): string => JSON.stringify(frame);

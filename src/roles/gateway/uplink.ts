@@ -11,7 +11,7 @@ import { ClientFrame, FRAMES_PER_MESSAGE_MAX, type SendFrame } from "../../core/
 import { ClientMsgId, conversationId } from "../../core/protocol/message.ts";
 import type { Tracer } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { AccessLinks } from "./access_links.ts";
 import type { Connection } from "./connection.ts";
 import type { Downlink } from "./downlink.ts";

@@ -3,8 +3,8 @@
  * reason a message is refused, or null.
  */
 import AhoCorasick from "modern-ahocorasick";
-import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { ChatInput } from "../../core/protocol/chat_input.ts";
+import { ChatifyError } from "../../core/protocol/errors.ts";
 import { CONTENT_CHARS_MAX } from "../../core/protocol/message.ts";
 
 export type ContentCheck = (input: ChatInput, nowMs: number) => ChatifyError | null;
@@ -26,7 +26,10 @@ export function createContentCheck(words: readonly string[]): ContentCheck {
     if (input.messageType === "CONTROL") return checkControl(input.content);
     if (input.messageType === "CHAT" && filter !== null) {
       if (filter.search(fold(input.content)).length > 0) {
-        return new ChatifyError("content_rejected", "content holds a word that is not allowed here");
+        return new ChatifyError(
+          "content_rejected",
+          "content holds a word that is not allowed here",
+        );
       }
     }
     return null;
@@ -58,7 +61,10 @@ function checkControl(content: string): ChatifyError | null {
   }
   const op = "op" in value ? value.op : undefined;
   if (typeof op === "string" && op.startsWith("chatify.")) {
-    return new ChatifyError("forbidden", 'op names that begin with "chatify." belong to the server');
+    return new ChatifyError(
+      "forbidden",
+      'op names that begin with "chatify." belong to the server',
+    );
   }
   return null;
 }

@@ -26,7 +26,8 @@ test("twenty thousand messages are all found, and none that was not recorded", (
   expect(window.size).toBe(20_000);
   for (let i = 0; i < 20_000; i++) {
     expect(window.find(key(`u${i % 100}`, `c${i}`))?.seq).toBe(i + 1);
-    if (window.find(key(`u${(i + 1) % 100}`, `c${i}`)) !== null) throw new Error("found a stranger");
+    if (window.find(key(`u${(i + 1) % 100}`, `c${i}`)) !== null)
+      throw new Error("found a stranger");
   }
 });
 

@@ -4,12 +4,13 @@
  * has an unknown outcome is committed again until it is in or somebody else owns the partition:
  * numbers that were given out in memory are never taken back while this owner lives.
  */
-import { sleep } from "../../core/clock.ts";
+
 import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
 import { GenerationCache } from "../../core/generation_cache.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
-import { type PushTask, encodePushTasks } from "../../core/protocol/push_task.ts";
+import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import {
   type Append,
@@ -27,8 +28,8 @@ import {
   type DecodedEntry,
   decodeEntry,
   isNotice,
-  newNumbering,
   type Numbering,
+  newNumbering,
   numberEntry,
   type Reply,
 } from "./numbering.ts";

@@ -2,8 +2,9 @@
  * `sent` and `rejected` go back to the sender's connection, through the access node that it came in
  * by. Best effort: a sender that hears nothing repeats the message and gets the same answer.
  */
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
 import type { ConnId, WriteTuple } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { Reply } from "./numbering.ts";
 
 /** One trunk message per access node and gateway, one text per connection. */

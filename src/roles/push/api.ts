@@ -3,10 +3,10 @@
  */
 import { Hono, type MiddlewareHandler } from "hono";
 import * as z from "zod";
+import type { Random } from "../../core/clock.ts";
 import { answerErrors } from "../../core/http/http_errors.ts";
 import { checked, parseJson } from "../../core/http/json_body.ts";
 import { UserId } from "../../core/protocol/message.ts";
-import type { Random } from "../../core/clock.ts";
 import type { SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 

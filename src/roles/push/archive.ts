@@ -3,8 +3,9 @@
  * confirming rows that a device acked. Each has one call in flight, in batches, repeated while the
  * store is away; the stream keeps what waits, so a store that is down costs nothing but room.
  */
-import { sleep } from "../../core/clock.ts";
+
 import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import {
   type OfflineRow,

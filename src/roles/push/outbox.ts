@@ -5,8 +5,9 @@
 import type { Clock } from "../../core/clock.ts";
 import type { CloseReason } from "../../core/protocol/errors.ts";
 import type { Session } from "../../core/sessions/contract.ts";
-import type { NodeId, Trunk } from "../../core/trunk/contract.ts";
+import type { Trunk } from "../../core/trunk/contract.ts";
 import type { Address, DeliverTuple } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export class Outbox {
   private readonly trunk: Trunk;

@@ -12,8 +12,8 @@ import type { Presence, SessionDirectory, UserStateEvent } from "../../core/sess
 import type { StreamEntry, Streams } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Topic } from "../../core/topology.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { Address } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import { Archive } from "./archive.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed, sessionKey } from "./feed.ts";

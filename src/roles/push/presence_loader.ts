@@ -3,8 +3,9 @@
  * changes while being asked about is asked about again, so the last answer is never older than the
  * last event.
  */
-import { sleep } from "../../core/clock.ts";
+
 import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Presence, SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";

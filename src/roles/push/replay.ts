@@ -3,8 +3,9 @@
  * each page is "the oldest rows there are", because confirmed ones are gone by the time the next
  * page is fetched. When there is none, the user's mark is taken away and the feed is live again.
  */
-import { sleep } from "../../core/clock.ts";
+
 import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { OfflineRow, OfflineStore } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";

@@ -4,14 +4,15 @@
  * both are commits of the same owner: one commit is in flight at a time, repeated until it is in,
  * so a mark can never be overtaken by an earlier unmark.
  */
-import { sleep } from "../../core/clock.ts";
+
 import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import {
   type Append,
   type Commit,
-  FencedError,
   type Fence,
+  FencedError,
   type Streams,
 } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";

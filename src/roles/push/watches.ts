@@ -4,8 +4,8 @@
  */
 import type { Clock } from "../../core/clock.ts";
 import { WATCH_TTL_MS } from "../../core/protocol/frames.ts";
-import type { NodeId } from "../../core/trunk/contract.ts";
 import type { Address } from "../../core/trunk/messages.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 import type { Outbox } from "./outbox.ts";
 
 interface Watch {

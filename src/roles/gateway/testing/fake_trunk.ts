@@ -1,7 +1,8 @@
 /** A trunk to access nodes that exist only in a test: it keeps what was sent and says what it likes. */
 import type { NodeRecord } from "../../../core/registry/contract.ts";
-import type { NodeId, Trunk, TrunkHandlers } from "../../../core/trunk/contract.ts";
+import type { Trunk, TrunkHandlers } from "../../../core/trunk/contract.ts";
 import type { ToAccess, ToGateway, TrunkMessage } from "../../../core/trunk/messages.ts";
+import type { NodeId } from "../../../core/trunk/node_id.ts";
 
 export class FakeTrunk implements Trunk {
   readonly self: NodeId = "gateway-1";

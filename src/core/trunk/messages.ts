@@ -17,6 +17,7 @@ export type ConnId = number;
 
 /** [user, device, conn, since (unix ms of the handshake)] */
 export type RegisterTuple = [user: string, device: string, conn: ConnId, since: number];
+export type RegisteredTuple = [conn: ConnId, epoch: number, refused: CloseReason | ""];
 /** [conn, client message id, chat_input partition, encoded ChatInput item] */
 export type UplinkTuple = [conn: ConnId, clientMsgId: string, partition: number, item: string];
 /** Text (one or more encoded frames, comma-separated) for some connections of one gateway. */
@@ -42,7 +43,12 @@ export type Address = [gateway: NodeId, conn: ConnId, epoch: number];
  */
 export type TrunkMessage = ToAccess | ToGateway | ToPush | ToLogic;
 
-export type ToAccess = { readonly to: "access" } & (
+export type ToAccess = { readonly to: "access" } & AccessMessage;
+export type ToGateway = { readonly to: "gateway" } & GatewayMessage;
+export type ToPush = { readonly to: "push" } & PushMessage;
+export type ToLogic = { readonly to: "logic" } & LogicMessage;
+
+type AccessMessage =
   | { readonly t: "register"; readonly conns: RegisterTuple[] }
   | { readonly t: "unregister"; readonly conns: ConnId[] }
   | { readonly t: "uplink"; readonly items: UplinkTuple[] }
@@ -61,33 +67,20 @@ export type ToAccess = { readonly to: "access" } & (
   /** Logic: a frame for all devices of users; never stored, best effort. */
   | { readonly t: "relay"; readonly items: RelayTuple[] }
   /** Push or logic: the partitions that the sender owns, in full, with their epochs. */
-  | { readonly t: "claims"; readonly group: "logic" | "push"; readonly owned: [number, number][] }
-);
+  | { readonly t: "claims"; readonly group: "logic" | "push"; readonly owned: [number, number][] };
 
-export type ToGateway = {
-  readonly to: "gateway";
-} & /** Answers `register`: the session epoch of each connection, or why it was refused. */
-(
-  | {
-      readonly t: "registered";
-      readonly conns: [ConnId, epoch: number, refused: CloseReason | ""][];
-    }
+type GatewayMessage =
+  /** Answers `register`: the session epoch of each connection, or why it was refused. */
+  | { readonly t: "registered"; readonly conns: RegisteredTuple[] }
   | { readonly t: "write"; readonly items: WriteTuple[] }
   /** Dropped for connections whose current epoch is another one. */
   | { readonly t: "deliver"; readonly items: DeliverTuple[] }
-  | { readonly t: "close"; readonly conns: [Address, reason: CloseReason][] }
-);
+  | { readonly t: "close"; readonly conns: [Address, reason: CloseReason][] };
 
-export type ToPush = {
-  readonly to: "push";
-} & /** What clients confirmed, by user, for the owner of the user's partition. */
-(
+type PushMessage =
+  /** What clients confirmed, by user, for the owner of the user's partition. */
   | { readonly t: "userAcks"; readonly items: [user: string, Address, msgIds: string[]][] }
   | { readonly t: "relay"; readonly items: RelayTuple[] }
-  | { readonly t: "watch"; readonly items: [Address, users: string[]][] }
-);
+  | { readonly t: "watch"; readonly items: [Address, users: string[]][] };
 
-export type ToLogic = { readonly to: "logic" } & {
-  readonly t: "signals";
-  readonly items: SignalTuple[];
-};
+type LogicMessage = { readonly t: "signals"; readonly items: SignalTuple[] };

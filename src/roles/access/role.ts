@@ -104,30 +104,41 @@ class AccessRole implements Service {
   }
 
   private onMessage(peer: NodeId, message: ToAccess): void {
+    const { forwarding } = this;
     switch (message.t) {
       case "register":
-        return this.register(peer, message.conns);
+        this.register(peer, message.conns);
+        break;
       case "unregister":
-        return this.unregister(peer, message.conns);
+        this.unregister(peer, message.conns);
+        break;
       case "uplink":
-        return this.uplink.take(peer, message.items);
+        this.uplink.take(peer, message.items);
+        break;
       case "acks":
-        return this.forwarding.acks(peer, message.items);
+        forwarding.acks(peer, message.items);
+        break;
       case "deliver":
-        return this.deliver(message.items);
+        this.deliver(message.items);
+        break;
       case "write":
         this.deps.trunk.send(message.gateway, { to: "gateway", t: "write", items: message.items });
-        return;
+        break;
       case "close":
-        return this.forwarding.close(message.conns);
+        forwarding.close(message.conns);
+        break;
       case "claims":
-        return this.claims.set(message.group, peer, message.owned);
+        this.claims.set(message.group, peer, message.owned);
+        break;
       case "signals":
-        return this.forwarding.signals(message.items);
+        forwarding.signals(message.items);
+        break;
       case "relay":
-        return this.forwarding.relay(message.items);
+        forwarding.relay(message.items);
+        break;
       case "watch":
-        return this.forwarding.watch(peer, message.items);
+        forwarding.watch(peer, message.items);
+        break;
     }
   }
 

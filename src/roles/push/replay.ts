@@ -87,7 +87,8 @@ export class Replay {
         const nowS = Math.floor(clock.now() / 1_000);
         const page = await store.page(feed.user, null, limits.REPLAY_PAGE, nowS);
         feed.fetching = false;
-        return this.fetched(feed, page.rows);
+        this.fetched(feed, page.rows);
+        return;
       } catch (error) {
         telemetry.metrics.storeErrors.inc({ operation: "page" });
         telemetry.log.warn({ err: error }, "fetching a page of a replay failed; again");

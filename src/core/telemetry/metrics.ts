@@ -1,91 +1,223 @@
 /**
- * Every metric of the system, in one place, with its unit in its name. No label ever holds a user,
- * group, conversation or message id, so cardinality is bounded by roles × partitions × codes.
+ * Every metric of the system, in the way of a message, with its unit in its name. docs/METRICS.md is
+ * written from here. What one process alone reports for the whole cluster is in cluster_report.ts.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import {
+  AUTH_REASONS,
+  CLOSE_REASONS,
+  CODES,
+  DROP_REASONS,
+  GROUPS,
+  OPERATION,
+  PARTITION,
+  READ_TOPICS,
+  ROLE_NAMES,
+  ROUTE,
+  STATUS,
+  STORE_OPERATIONS,
+  TOPIC_NAMES,
+} from "./label_values.ts";
+import { MetricMaker } from "./metric_maker.ts";
 
 // From a tenth of a millisecond to a minute, about two steps per octave where people look.
-const latencyBuckets = [
+const LATENCY = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
   30, 60,
 ];
+/** Up to MESSAGES_PER_ENTRY_MAX. */
+const BATCH = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
 export function createMetrics() {
-  const registry = new Registry();
-  const registers = [registry];
-  const counter = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
-    new Counter<L>({ name: `chatify_${name}`, help, labelNames, registers });
-  const gauge = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
-    new Gauge<L>({ name: `chatify_${name}`, help, labelNames, registers });
-  const histogram = <L extends string = never>(name: string, help: string, labelNames: L[] = []) =>
-    new Histogram<L>({
-      name: `chatify_${name}`,
-      help,
-      labelNames,
-      buckets: latencyBuckets,
-      registers,
-    });
+  const make = new MetricMaker();
   return {
-    registry,
-    connections: gauge("connections", "Client WebSockets open on this gateway"),
-    handshakes: counter("handshakes_total", "WebSocket handshakes by result", ["result"]),
-    framesIn: counter("frames_in_total", "Client frames received by type", ["type"]),
-    framesOut: counter("frames_out_total", "Frames queued for clients"),
-    bytesIn: counter("bytes_in_total", "Bytes of client frames received"),
-    bytesOut: counter("bytes_out_total", "Bytes of frames written to clients"),
-    closes: counter("connection_closes_total", "Client connections closed by reason", ["reason"]),
-    sessions: gauge("sessions", "Sessions held by this access node"),
-    sendAccepted: histogram("send_accepted_seconds", "From a send frame to its accepted"),
-    acceptedDelivered: histogram(
-      "accepted_delivered_seconds",
-      "From the stream entry of a message to its first write to a recipient",
-    ),
-    deliveredAcked: histogram("delivered_acked_seconds", "From the write to the client's ack"),
-    accepted: counter("messages_accepted_total", "Messages made durable on chat_input"),
-    numbered: counter("messages_numbered_total", "Messages numbered by logic", ["type"]),
-    pushed: counter("messages_pushed_total", "System push messages made durable"),
-    delivered: counter("messages_delivered_total", "Messages handed to a session", ["way"]),
-    acked: counter("messages_acked_total", "Deliveries settled by a client's ack"),
-    archived: counter("messages_archived_total", "Messages stored offline", ["reason"]),
-    replayed: counter("messages_replayed_total", "Offline rows delivered in a replay"),
-    rejected: counter("messages_rejected_total", "Sends refused by code", ["code"]),
-    drops: counter("drops_total", "What was discarded, by reason", ["reason"]),
-    duplicates: counter("duplicates_total", "Repetitions recognised, by stage", ["stage"]),
-    deadLetters: counter("dead_letters_total", "Entries given up, by reason", ["reason"]),
-    batch: histogram("batch_messages", "Messages per stream entry written", ["topic"]),
-    streamLength: gauge("stream_entries", "Unsettled entries", ["topic", "partition"]),
-    streamPending: gauge("stream_pending", "Entries read, not settled", ["topic", "partition"]),
-    streamOldest: gauge("stream_oldest_seconds", "Age of the oldest unsettled entry", [
-      "topic",
-      "partition",
-    ]),
-    partitionEpoch: gauge("partition_epoch", "Epoch of a partition that this node owns", [
-      "group",
-      "partition",
-    ]),
-    takeovers: counter("partition_takeovers_total", "Partitions acquired", ["group"]),
-    fenced: counter("fenced_total", "Writes refused because a later owner exists", ["group"]),
-    gaps: counter("stream_gaps_total", "Ordinals that were missing in a read", ["topic"]),
-    nodes: gauge("nodes", "Live nodes by role", ["role"]),
-    trunkLinks: gauge("trunk_links", "Trunk links that are up"),
-    trunkBytes: counter("trunk_bytes_total", "Bytes on the trunk", ["direction"]),
-    offlineRows: gauge("offline_rows", "Rows in the offline store"),
-    expired: counter("messages_expired_total", "Messages past their expire_time", ["stage"]),
-    redisLatency: histogram("redis_seconds", "Redis round trips", ["operation"]),
-    redisErrors: counter("redis_errors_total", "Redis operations that failed", ["operation"]),
-    storeLatency: histogram("offline_store_seconds", "Offline store calls", ["operation"]),
-    storeErrors: counter("offline_store_errors_total", "Offline store failures", ["operation"]),
-    httpRequests: counter("http_requests_total", "HTTP requests", ["route", "status"]),
-    authFailures: counter("auth_failures_total", "Tokens refused by reason", ["reason"]),
-    dedupEntries: gauge("dedup_entries", "Client message ids remembered by this owner"),
-    feeds: gauge("push_feeds", "Users with deliveries or a replay under way"),
-    inFlight: gauge("push_in_flight", "Deliveries that wait for a client's ack"),
+    registry: make.registry,
+    /** For what adds metrics of its own, and for the catalogue. */
+    make,
+    ...clientMetrics(make),
+    ...messageMetrics(make),
+    ...exceptionMetrics(make),
+    ...streamMetrics(make),
+    ...clusterMetrics(make),
+    ...storageMetrics(make),
   };
 }
 
-/** Adds process and runtime metrics; apart because the simulator does without them. */
-export function addProcessMetrics(metrics: Metrics): void {
-  collectDefaultMetrics({ register: metrics.registry, prefix: "chatify_" });
+function clientMetrics(make: MetricMaker) {
+  return {
+    connections: make.gauge("connections", "Client WebSockets open on this gateway"),
+    handshakes: make.counter("handshakes_total", "WebSocket handshakes by result", {
+      result: ["ok", ...CODES],
+    }),
+    framesIn: make.counter("frames_in_total", "Client frames received by type", {
+      type: ["send", "ack", "typing", "read", "watch", "ping", "bad"],
+    }),
+    framesOut: make.counter("frames_out_total", "Frames queued for clients"),
+    bytesIn: make.counter("bytes_in_total", "Bytes of client frames received"),
+    bytesOut: make.counter("bytes_out_total", "Bytes of frames written to clients"),
+    closes: make.counter("connection_closes_total", "Client connections closed by reason", {
+      reason: CLOSE_REASONS,
+    }),
+    sessions: make.gauge("sessions", "Sessions held by this access node"),
+    authFailures: make.counter(
+      "auth_failures_total",
+      "Tokens, keys and secrets refused by reason",
+      {
+        reason: AUTH_REASONS,
+      },
+    ),
+    httpRequests: make.counter("http_requests_total", "HTTP requests by route and status", {
+      route: ROUTE,
+      status: STATUS,
+    }),
+  };
+}
+
+function messageMetrics(make: MetricMaker) {
+  return {
+    sendAccepted: make.hotHistogram(
+      "send_accepted_seconds",
+      "From a send frame at the gateway to its accepted",
+      LATENCY,
+    ),
+    acceptedDelivered: make.hotHistogram(
+      "accepted_delivered_seconds",
+      "From the stream entry of a message to its first write towards a recipient, live ones only",
+      LATENCY,
+    ),
+    deliveredAcked: make.hotHistogram(
+      "delivered_acked_seconds",
+      "From that write to the client's ack",
+      LATENCY,
+    ),
+    accepted: make.counter("messages_accepted_total", "Messages made durable on chat_input"),
+    numbered: make.counter("messages_numbered_total", "Messages numbered by logic", {
+      type: ["chat"],
+    }),
+    pushed: make.counter("messages_pushed_total", "System push messages made durable"),
+    delivered: make.counter("messages_delivered_total", "Messages handed to a session", {
+      way: ["live", "replay"],
+    }),
+    acked: make.counter("messages_acked_total", "Deliveries settled by a client's ack"),
+    archived: make.counter("messages_archived_total", "Messages stored offline", {
+      reason: ["offline", "unacked"],
+    }),
+    replayed: make.counter("messages_replayed_total", "Offline rows fetched for a replay"),
+    batch: make.histogram("batch_messages", "Messages per stream entry written", BATCH, {
+      topic: ["chat_input", "push_task"],
+    }),
+    feeds: make.gauge("push_feeds", "Users whose feed this push owner keeps in memory"),
+    inFlight: make.gauge("push_in_flight", "Deliveries of this push owner that are not settled"),
+    dedupEntries: make.gauge("dedup_entries", "Client message ids remembered by this logic owner"),
+  };
+}
+
+/** Where a message leaves the straight way. */
+function exceptionMetrics(make: MetricMaker) {
+  return {
+    rejected: make.counter("messages_rejected_total", "Sends refused by code", { code: CODES }),
+    expired: make.counter("messages_expired_total", "Messages past their expire_time", {
+      stage: ["push", "offline"],
+    }),
+    drops: make.counter("drops_total", "What was discarded, by reason; never a stored message", {
+      reason: DROP_REASONS,
+    }),
+    duplicates: make.counter("duplicates_total", "Repetitions recognised, by stage", {
+      stage: ["logic", "ack"],
+    }),
+    deadLetters: make.counter("dead_letters_total", "Entries given up, by reason", {
+      reason: ["entry_not_decodable", "item_not_decodable"],
+    }),
+  };
+}
+
+function streamMetrics(make: MetricMaker) {
+  const stream = { topic: TOPIC_NAMES, partition: PARTITION };
+  return {
+    streamLength: make.gauge(
+      "stream_entries",
+      "Entries of a stream: what is unsettled, since settled ones are deleted; by the owner",
+      stream,
+    ),
+    streamPending: make.gauge(
+      "stream_pending",
+      "Entries of a stream that were read and are not settled; by the owner",
+      stream,
+    ),
+    streamOldest: make.gauge(
+      "stream_oldest_seconds",
+      "Age of the oldest entry of a stream, read or not; by the owner",
+      stream,
+    ),
+    gaps: make.counter("stream_gaps_total", "Entries that another reader was given, by topic", {
+      topic: READ_TOPICS,
+    }),
+    partitionEpoch: make.gauge("partition_epoch", "Epoch of a partition that this node owns", {
+      group: GROUPS,
+      partition: PARTITION,
+    }),
+    takeovers: make.counter("partition_takeovers_total", "Partitions acquired", { group: GROUPS }),
+    fenced: make.counter("fenced_total", "Writes refused because a later owner exists", {
+      group: GROUPS,
+    }),
+  };
+}
+
+function clusterMetrics(make: MetricMaker) {
+  return {
+    nodes: make.gauge("nodes", "Live nodes by role, as this node sees them", { role: ROLE_NAMES }),
+    nodesLost: make.counter(
+      "nodes_lost_total",
+      "Nodes that vanished without draining, as this node saw it",
+    ),
+    trunkLinks: make.gauge("trunk_links", "Trunk links that are up"),
+    trunkBytes: make.counter("trunk_bytes_total", "Bytes on the trunk", {
+      direction: ["in", "out"],
+    }),
+    partitionsUnowned: make.gauge(
+      "partitions_unowned",
+      "Partitions that nobody owns; by the reporting node",
+      { group: GROUPS },
+    ),
+    redisMemory: make.gauge(
+      "redis_memory_bytes",
+      "Redis: memory used, and its limit (maxmemory, else the machine's); by the reporting node",
+      { kind: ["used", "limit"] },
+    ),
+    redisReplicas: make.gauge(
+      "redis_replicas",
+      "Redis: replicas connected, and wanted by DURABILITY; by the reporting node",
+      { state: ["connected", "wanted"] },
+    ),
+    redisPersistence: make.gauge(
+      "redis_persistence",
+      "Redis: 1 where the append-only file is on, and where its last write worked; by the " +
+        "reporting node",
+      { check: ["aof_enabled", "aof_write_ok"] },
+    ),
+  };
+}
+
+function storageMetrics(make: MetricMaker) {
+  return {
+    redisLatency: make.histogram(
+      "redis_seconds",
+      "Redis round trips; `turn` is one pipeline of everything that one event-loop turn asked for",
+      LATENCY,
+      { operation: OPERATION },
+    ),
+    redisErrors: make.counter("redis_errors_total", "Redis operations that failed", {
+      operation: OPERATION,
+    }),
+    offlineRows: make.gauge("offline_rows", "Rows in the offline store, counted every 30 s"),
+    storeLatency: make.histogram("offline_store_seconds", "Calls to the SQL database", LATENCY, {
+      operation: STORE_OPERATIONS,
+    }),
+    storeErrors: make.counter(
+      "offline_store_errors_total",
+      "Offline store failures, at the store and at the push nodes that call it",
+      { operation: STORE_OPERATIONS },
+    ),
+  };
 }

@@ -1,0 +1,172 @@
+import { expect, test } from "bun:test";
+import { LIMITS } from "../limits.ts";
+import type { LeaseState, NodeRecord, OwnedPartition, Registry } from "../registry/contract.ts";
+import { ManualClock } from "../testing/manual_clock.ts";
+import { silentTelemetry } from "../testing/silent_telemetry.ts";
+import { Membership } from "./membership.ts";
+import { Ownership } from "./ownership.ts";
+
+const PARTITIONS = { chat: 8, user: 8 };
+
+/** A registry in memory: leases by partition, all on the clock of the test. */
+class FakeRegistry implements Registry {
+  readonly records = new Map<string, { record: NodeRecord; at: number }>();
+  readonly held = new Map<number, { owner: string; epoch: number; until: number }>();
+  away = false;
+
+  constructor(private readonly clock: ManualClock) {}
+
+  async heartbeat(self: NodeRecord): Promise<NodeRecord[]> {
+    this.check();
+    this.records.set(self.id, { record: self, at: this.clock.now() });
+    return this.nodes();
+  }
+
+  async nodes(): Promise<NodeRecord[]> {
+    const oldest = this.clock.now() - LIMITS.NODE_TTL_MS;
+    return [...this.records.values()].filter(({ at }) => at > oldest).map(({ record }) => record);
+  }
+
+  async leave(self: string): Promise<void> {
+    this.records.delete(self);
+  }
+
+  async lease(_group: string, self: string, quota: number): Promise<OwnedPartition[]> {
+    this.check();
+    const until = this.clock.now() + LIMITS.LEASE_TTL_MS;
+    const owned: OwnedPartition[] = [];
+    for (const [partition, lease] of this.held) {
+      if (lease.owner !== self || lease.until <= this.clock.now()) continue;
+      lease.until = until;
+      owned.push({ partition, epoch: lease.epoch });
+    }
+    for (let partition = 0; partition < PARTITIONS.user && owned.length < quota; partition++) {
+      const lease = this.held.get(partition);
+      if (lease !== undefined && lease.until > this.clock.now()) continue;
+      const epoch = (lease?.epoch ?? 0) + 1;
+      this.held.set(partition, { owner: self, epoch, until });
+      owned.push({ partition, epoch });
+    }
+    return owned;
+  }
+
+  async release(_group: string, self: string, owned: OwnedPartition): Promise<void> {
+    const lease = this.held.get(owned.partition);
+    if (lease?.owner === self && lease.epoch === owned.epoch) lease.until = 0;
+  }
+
+  async leases(): Promise<LeaseState[]> {
+    return [];
+  }
+
+  async agreePartitions(): Promise<void> {}
+
+  private check(): void {
+    if (this.away) throw new Error("the registry is away");
+  }
+}
+
+function node(id: string): NodeRecord {
+  return {
+    id,
+    roles: ["push"],
+    host: "127.0.0.1",
+    trunkPort: 0,
+    httpPorts: {},
+    adminPort: 0,
+    version: "test",
+    startedAt: 0,
+    draining: false,
+  };
+}
+
+async function start(id: string, registry: FakeRegistry, clock: ManualClock) {
+  const base = { registry, clock, telemetry: silentTelemetry(), limits: LIMITS };
+  const membership = new Membership(base);
+  const owned = new Map<number, number>();
+  const ownership = new Ownership(
+    { ...base, group: "push", self: id, membership, partitions: PARTITIONS },
+    {
+      onAcquired: ({ partition, epoch }) => owned.set(partition, epoch),
+      onLost: (partition) => owned.delete(partition),
+      onRelease: async () => {},
+    },
+  );
+  ownership.start();
+  await membership.start(node(id));
+  return { membership, ownership, owned };
+}
+
+test("one node takes every partition", async () => {
+  const clock = new ManualClock();
+  const a = await start("a", new FakeRegistry(clock), clock);
+  await clock.advance(1_000);
+  expect([...a.owned.keys()].sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+});
+
+test("nodes that join get an even share within a lease, and no partition has two owners", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const nodes = [await start("a", registry, clock)];
+  await clock.advance(1_000);
+  for (const id of ["b", "c"]) nodes.push(await start(id, registry, clock));
+  await clock.advance(LIMITS.LEASE_TTL_MS);
+  expect(nodes.map(({ owned }) => owned.size).sort()).toEqual([2, 3, 3]);
+  const all = nodes.flatMap(({ owned }) => [...owned.keys()]);
+  expect(new Set(all).size).toBe(8);
+});
+
+test("a node that drains hands everything over before it goes", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  const b = await start("b", registry, clock);
+  await clock.advance(LIMITS.LEASE_TTL_MS);
+  expect([a.owned.size, b.owned.size]).toEqual([4, 4]);
+  await a.membership.drain();
+  const drained = a.ownership.drain();
+  await clock.advance(LIMITS.LEASE_RENEW_MS * 3);
+  await drained;
+  expect(a.owned.size).toBe(0);
+  expect(b.owned.size).toBe(8);
+});
+
+test("partitions of a node that died have an owner with a later epoch after a lease", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  await clock.advance(1_000);
+  const before = new Map(a.owned);
+  a.ownership.stop();
+  await a.membership.leave();
+  registry.records.delete("a");
+  const b = await start("b", registry, clock);
+  await clock.advance(LIMITS.LEASE_TTL_MS + LIMITS.LEASE_RENEW_MS);
+  expect(b.owned.size).toBe(8);
+  for (const [partition, epoch] of b.owned) expect(epoch).toBe((before.get(partition) ?? 0) + 1);
+});
+
+test("a node that cannot renew is not fresh after a lease, and is again when it can", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  await clock.advance(1_000);
+  registry.away = true;
+  await clock.advance(LIMITS.LEASE_TTL_MS + 1);
+  expect(a.ownership.isFresh()).toBe(false);
+  expect(a.membership.isConnected()).toBe(false);
+  expect(a.owned.size).toBe(8);
+  registry.away = false;
+  await clock.advance(LIMITS.LEASE_RENEW_MS * 2);
+  expect(a.ownership.isFresh()).toBe(true);
+  expect(a.membership.isConnected()).toBe(true);
+});
+
+test("an owner whose write was refused loses the partition at once", async () => {
+  const clock = new ManualClock();
+  const a = await start("a", new FakeRegistry(clock), clock);
+  await clock.advance(1_000);
+  a.ownership.fenced(3);
+  expect(a.owned.has(3)).toBe(false);
+  expect(a.ownership.epochOf(3)).toBe(0);
+});

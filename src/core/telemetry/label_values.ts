@@ -1,0 +1,69 @@
+/**
+ * What a label may hold. A list is exact; a pattern is for what has no list and is bounded all the
+ * same. Nothing here can hold the id of a user, group, conversation, message or connection, so the
+ * number of series is bounded by roles × partitions × codes.
+ */
+import { CLOSE_CODES, ERRORS } from "../protocol/errors.ts";
+import { GROUP_TOPICS, ROLES, TOPICS } from "../topology.ts";
+
+export interface LabelPattern {
+  readonly pattern: RegExp;
+  /** The same in words, for docs/METRICS.md. */
+  readonly takes: string;
+}
+
+export type LabelValues = readonly string[] | LabelPattern;
+
+export const CODES = Object.keys(ERRORS);
+export const CLOSE_REASONS = [...Object.keys(CLOSE_CODES), "lost", "client"];
+export const ROLE_NAMES: readonly string[] = ROLES;
+export const GROUPS = Object.keys(GROUP_TOPICS);
+export const TOPIC_NAMES = Object.keys(TOPICS);
+export const READ_TOPICS: readonly string[] = Object.values(GROUP_TOPICS).flat();
+export const STORE_OPERATIONS = [
+  "archive",
+  "archive_unfenced",
+  "page",
+  "cursor_of",
+  "confirm",
+  "with_rows",
+  "sweep",
+  "count",
+];
+export const AUTH_REASONS = [
+  "no_token",
+  "no_credential",
+  "no_admin_scope",
+  "unknown_api_key",
+  "cluster_secret",
+  "trunk",
+  ...CODES,
+];
+export const DROP_REASONS = [
+  "connection_gone",
+  "stale_epoch",
+  "no_owner",
+  "relay",
+  "signal",
+  "watches_full",
+];
+
+/** USER_PARTITIONS and CHAT_PARTITIONS are 1 024 at most. */
+export const PARTITION: LabelPattern = { pattern: /^\d{1,4}$/, takes: "partition number" };
+export const STATUS: LabelPattern = { pattern: /^[1-5]\d\d$/, takes: "HTTP status" };
+/** A route as it is declared, with the names of its parameters and never their values. */
+export const ROUTE: LabelPattern = {
+  pattern: /^(other|(\/(:?[A-Za-z][A-Za-z_]*|v\d|\*))+)$/,
+  takes: "route pattern",
+};
+/** What the program called Redis for: names that stand in the source. */
+export const OPERATION: LabelPattern = { pattern: /^[a-z_]{2,32}$/, takes: "operation" };
+export const VERSION_TEXT: LabelPattern = { pattern: /^[\w.+-]{1,32}$/, takes: "version" };
+export const ROLE_LIST: LabelPattern = {
+  pattern: new RegExp(`^(${ROLES.join("|")})(,(${ROLES.join("|")}))*$`),
+  takes: "roles of the process",
+};
+
+export function isAllowed(values: LabelValues, value: string): boolean {
+  return "pattern" in values ? values.pattern.test(value) : values.includes(value);
+}

@@ -21,8 +21,10 @@ import { RedisRelations } from "./core/relations/redis_relations.ts";
 import { RedisSessions } from "./core/sessions/redis_sessions.ts";
 import { RedisStreams } from "./core/streams/redis_streams.ts";
 import { serveAdmin } from "./core/telemetry/admin.ts";
+import { ClusterReport } from "./core/telemetry/cluster_report.ts";
 import { createLog } from "./core/telemetry/log.ts";
-import { addProcessMetrics, createMetrics } from "./core/telemetry/metrics.ts";
+import { createMetrics } from "./core/telemetry/metrics.ts";
+import { startProcessMetrics } from "./core/telemetry/process_metrics.ts";
 import type { Telemetry } from "./core/telemetry/telemetry.ts";
 import { createTracer } from "./core/telemetry/trace.ts";
 import type { Role } from "./core/topology.ts";
@@ -102,12 +104,17 @@ export async function startNode(
     metrics: createMetrics(),
     tracer: await createTracer(config),
   };
-  addProcessMetrics(telemetry.metrics);
+  startProcessMetrics(telemetry.metrics, { version: VERSION, roles: config.roles, clock });
   const shared = createShared(config, redisUrl, telemetry);
   const roles: Service[] = [];
-  const blockers = () => roles.flatMap((role) => role.blockers());
+  // Roles that do not exist yet complain of nothing, so until all are there the process does.
+  let phase: string | null = "the process starts";
+  const blockers = () => roles.flatMap((role) => role.blockers()).concat(phase ?? []);
   const admin = serveAdmin({ config, metrics: telemetry.metrics, blockers });
+  const report = new ClusterReport({ ...shared, clock, telemetry, ...config });
   const stop = async () => {
+    phase = "the process stops";
+    report.stop();
     await drain(roles, shared);
     await Promise.all(roles.map((role) => role.stop()));
     await shared.membership.leave();
@@ -123,6 +130,8 @@ export async function startNode(
     await shared.registry.agreePartitions(config.partitions);
     await createRoles(config, shared, telemetry, page, roles);
     await join(config, shared, roles);
+    phase = null;
+    report.start();
   } catch (error) {
     await stop();
     throw error;

@@ -8,6 +8,7 @@ import pino from "pino";
 import { type Clock, systemClock, systemRandom, type Timer } from "../../src/core/clock.ts";
 import { LIMITS, type Limits } from "../../src/core/limits.ts";
 import { createMetrics, type Metrics } from "../../src/core/telemetry/metrics.ts";
+import { silentTracer } from "../../src/core/telemetry/trace.ts";
 import type { Trunk } from "../../src/core/trunk/contract.ts";
 import { type MemoryTrunk, MemoryTrunkHub } from "../../src/core/trunk/memory_trunk.ts";
 import type { TrunkMessage } from "../../src/core/trunk/messages.ts";
@@ -172,8 +173,7 @@ export class TcpCluster implements TrunkCluster {
   node(id: string, prepare?: (trunk: Trunk) => void, secret = "cluster secret"): TcpNode {
     const metrics = createMetrics();
     const log = pino({ level: "silent" });
-    const tracer = { sample: () => "", span: () => "", shutdown: async () => {} };
-    const telemetry = { log, metrics, tracer };
+    const telemetry = { log, metrics, tracer: silentTracer };
     const base = { clock: systemClock, random: systemRandom, limits: this.limits };
     const trunk = new TcpTrunk({ self: id, secret, telemetry, ...base });
     const events = record(trunk);

@@ -55,6 +55,11 @@ export class Membership {
     return this.nodes.some((node) => node.id === id);
   }
 
+  /** The live node that does what one node does for all: that with the smallest id. */
+  first(): NodeId | null {
+    return this.nodes[0]?.id ?? null;
+  }
+
   /** False while heartbeats fail. */
   isConnected(): boolean {
     return this.failures === 0;
@@ -116,7 +121,10 @@ export class Membership {
       const count = nodes.filter((node) => node.roles.includes(role)).length;
       this.deps.telemetry.metrics.nodes.set({ role }, count);
     }
-    for (const node of gone) this.deps.telemetry.log.warn({ peer: node.id }, "node is gone");
+    for (const node of gone) {
+      this.deps.telemetry.log.warn({ peer: node.id }, "node is gone");
+      if (!node.draining) this.deps.telemetry.metrics.nodesLost.inc();
+    }
     for (const listener of this.listeners) listener(nodes, gone);
   }
 }

@@ -53,6 +53,24 @@ export function encodeChatInput(input: ChatInputTuple): string {
   return JSON.stringify(input);
 }
 
+/** `00-`, 32 and 16 hexadecimal digits with a dash behind each, `01`: what a sampled context is. */
+const TRACE_CHARS = 55;
+const SAMPLED_TAIL = '-01"]';
+
+/**
+ * The trace context of an item's text without decoding it; "" when it is not sampled. It is the last
+ * field, and no other field can end an item with these characters.
+ */
+export function traceOfItem(item: string): string {
+  if (!item.endsWith(SAMPLED_TAIL)) return "";
+  return item.slice(-TRACE_CHARS - 2, -2);
+}
+
+/** The same item in another context; only for items that `traceOfItem` found one in. */
+export function withTrace(item: string, trace: string): string {
+  return `${item.slice(0, -TRACE_CHARS - 2)}${trace}"]`;
+}
+
 /** The body of a stream entry that holds these item texts. */
 export function chatInputBody(items: readonly string[]): string {
   return `[${items.join(",")}]`;

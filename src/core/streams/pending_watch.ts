@@ -1,9 +1,10 @@
 /**
- * Every few seconds: what of the partitions that this node owns is pending, for the metrics, and
- * whether somebody else was given any of it, which the reader then reads again.
+ * Every few seconds: what waits in the partitions that this node owns, for the metrics, and whether
+ * somebody else was given any of it, which the reader then reads again.
  */
 import type { Timer } from "../clock.ts";
 import { GROUP_TOPICS, type Topic } from "../topology.ts";
+import { readBacklog, reportBacklog } from "./backlog.ts";
 import type { Reading, RedisReaderDeps } from "./reading.ts";
 
 const CHECK_MS = 3_000;
@@ -13,13 +14,6 @@ interface Watch {
   consumer(): string;
   onForeign(reading: Reading): void;
 }
-
-type Pending = [
-  count: number,
-  first: string | null,
-  last: string | null,
-  [string, string][] | null,
-];
 
 export function watchPending(
   deps: RedisReaderDeps,
@@ -47,24 +41,15 @@ async function look(
   topic: Topic,
   watch: Watch,
 ): Promise<void> {
-  const { clock, group, redis, telemetry } = deps;
+  const { clock, redis, telemetry } = deps;
   const { partition, turn } = reading;
   const consumer = watch.consumer();
-  const key = redis.keys.stream(topic, partition);
   try {
-    const [length, pending] = (await Promise.all([
-      redis.lane.read("pending", "XLEN", [key]),
-      redis.lane.read("pending", "XPENDING", [key, group]),
-    ])) as [number, Pending];
+    const backlog = await readBacklog(redis, topic, partition);
     // Taken anew or given up while Redis answered: the answer is about something else.
     if (reading.turn !== turn || !reading.taken) return;
-    const [count, first, , consumers] = pending;
-    const labels = { topic, partition: `${partition}` };
-    const age = first === null ? 0 : clock.now() - Number(first.split("-", 1)[0]);
-    telemetry.metrics.streamLength.set(labels, length);
-    telemetry.metrics.streamPending.set(labels, count);
-    telemetry.metrics.streamOldest.set(labels, Math.max(0, age) / 1000);
-    if (!(consumers ?? []).some(([name]) => name !== consumer)) return;
+    reportBacklog(telemetry.metrics, topic, partition, backlog, clock.now());
+    if (!backlog.readers.some((name) => name !== consumer)) return;
     telemetry.metrics.gaps.inc({ topic });
     telemetry.log.warn({ topic, partition }, "another reader has entries of ours; reading again");
     watch.onForeign(reading);

@@ -20,6 +20,7 @@ import { sleep, type Timer } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { replyCode, toChatifyError } from "../redis/redis_error.ts";
 import { GROUP_TOPICS, type Topic } from "../topology.ts";
+import { forgetBacklog } from "./backlog.ts";
 import type { ReadBatch, StreamReader } from "./contract.ts";
 import { OrdinalGuard } from "./ordinal_guard.ts";
 import { watchPending } from "./pending_watch.ts";
@@ -70,11 +71,7 @@ export class RedisReader implements StreamReader {
     reading.turn++;
     for (const resolve of reading.waiting.splice(0)) resolve();
     const { group, telemetry } = this.deps;
-    for (const topic of GROUP_TOPICS[group]) {
-      telemetry.metrics.streamLength.remove({ topic, partition: `${partition}` });
-      telemetry.metrics.streamPending.remove({ topic, partition: `${partition}` });
-      telemetry.metrics.streamOldest.remove({ topic, partition: `${partition}` });
-    }
+    for (const topic of GROUP_TOPICS[group]) forgetBacklog(telemetry.metrics, topic, partition);
     this.wake.now();
   }
 

@@ -1,9 +1,11 @@
 import { afterAll, expect, test } from "bun:test";
+import { systemClock } from "../clock.ts";
 import { serveAdmin } from "./admin.ts";
-import { addProcessMetrics, createMetrics } from "./metrics.ts";
+import { createMetrics } from "./metrics.ts";
+import { startProcessMetrics } from "./process_metrics.ts";
 
 const metrics = createMetrics();
-addProcessMetrics(metrics);
+startProcessMetrics(metrics, { version: "1.2.3", roles: ["gateway"], clock: systemClock });
 let blockers: string[] = [];
 const config = { adminHost: "127.0.0.1", adminPort: 0 };
 const admin = serveAdmin({ config, metrics, blockers: () => blockers });
@@ -12,7 +14,8 @@ afterAll(() => admin.stop());
 
 test("metrics are served in Prometheus' format, with the process and the event loop", async () => {
   metrics.accepted.inc(3);
-  await Bun.sleep(30);
+  metrics.connections.set(2);
+  await Bun.sleep(250);
   const response = await get("/metrics");
   expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
   const text = await response.text();
@@ -21,11 +24,16 @@ test("metrics are served in Prometheus' format, with the process and the event l
     "chatify_process_resident_memory_bytes",
     "chatify_process_cpu_seconds_total",
     "chatify_process_open_fds",
-    "chatify_nodejs_eventloop_lag_seconds",
-    "chatify_nodejs_heap_size_used_bytes",
+    "chatify_process_max_fds",
+    "chatify_process_heap_used_bytes",
+    "chatify_process_start_time_seconds",
+    "chatify_memory_per_connection_bytes",
+    "chatify_event_loop_lag_seconds_sum",
   ]) {
     expect(text).toMatch(new RegExp(`^${name} [0-9.e+-]+$`, "m"));
   }
+  expect(text).toMatch(/^chatify_event_loop_lag_seconds_count [12]$/m);
+  expect(text).toContain('version="1.2.3"');
 });
 
 test("readiness lists what is missing, liveness does not care", async () => {

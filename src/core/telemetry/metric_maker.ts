@@ -38,7 +38,7 @@ export class MetricMaker {
     const made: Gauge<L> = new Gauge<L>(
       collect === undefined ? options : { ...options, collect: () => collect(made) },
     );
-    // A gauge that nobody set says nothing: zero would be a claim.
+    // A gauge with labels that nobody set says nothing: zero would be a claim.
     this.note("gauge", name, help, labels, () => {});
     return made;
   }

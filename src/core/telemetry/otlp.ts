@@ -5,7 +5,9 @@
 import {
   type Attributes,
   type HrTime,
+  type Link,
   ROOT_CONTEXT,
+  type Tracer as SdkTracer,
   SpanStatusCode,
   TraceFlags,
   trace,
@@ -17,10 +19,17 @@ import {
   BasicTracerProvider,
   BatchSpanProcessor,
 } from "@opentelemetry/sdk-trace-base";
-import type { Random } from "../clock.ts";
+import type { Clock, Random } from "../clock.ts";
 import type { Config } from "../config.ts";
-import type { Span, Tracer } from "./telemetry.ts";
-import { hex, NO_SPAN, parseTraceparent, sampleTrace, traceparent } from "./traceparent.ts";
+import { PROBLEMS_PER_SECOND, type Span, type TraceContext, type Tracer } from "./telemetry.ts";
+import {
+  hex,
+  NO_SPAN,
+  newTrace,
+  parseTraceparent,
+  sampleTrace,
+  traceparent,
+} from "./traceparent.ts";
 
 /** Less than LIMITS.DRAIN_MS, so that a dead collector does not hold up a process that stops. */
 const EXPORT_TIMEOUT_MS = 3_000;
@@ -30,11 +39,37 @@ export interface OtlpConfig extends Pick<Config, "traceSampleRatio" | "nodeId" |
   readonly otlpEndpoint: string;
 }
 
-export function createOtlpTracer(config: OtlpConfig, random: Random): Tracer {
+export function createOtlpTracer(
+  config: OtlpConfig,
+  random: Random,
+  clock: Pick<Clock, "monotonic">,
+): Tracer {
   const ids = new TraceIds(random);
+  const spans = createProvider(config, ids);
+  const record = recorder(spans.getTracer("chatify"), ids);
+  const problems = new ProblemBudget(clock);
+  return {
+    sample: (incoming) => sampleTrace(config.traceSampleRatio, random, incoming),
+    sampleProblem(trace) {
+      if (trace !== "" || !problems.spend()) return trace;
+      return newTrace(random);
+    },
+    follow(origin) {
+      return origin === "" ? sampleTrace(config.traceSampleRatio, random) : newTrace(random);
+    },
+    child(parent) {
+      const context = parent === "" ? null : parseTraceparent(parent);
+      return context?.sampled ? traceparent(context.traceId, hex(random, 16)) : "";
+    },
+    span: (span) => (span.parent === "" ? "" : record(span)),
+    shutdown: () => spans.shutdown(),
+  };
+}
+
+function createProvider(config: OtlpConfig, ids: TraceIds): BasicTracerProvider {
   const url = `${config.otlpEndpoint.replace(/\/+$/, "")}/v1/traces`;
   const exporter = new OTLPTraceExporter({ url, timeoutMillis: EXPORT_TIMEOUT_MS });
-  const provider = new BasicTracerProvider({
+  return new BasicTracerProvider({
     resource: resourceFromAttributes({
       "service.name": "chatify",
       "service.instance.id": config.nodeId,
@@ -45,41 +80,71 @@ export function createOtlpTracer(config: OtlpConfig, random: Random): Tracer {
     idGenerator: ids,
     spanProcessors: [new BatchSpanProcessor(exporter, { exportTimeoutMillis: EXPORT_TIMEOUT_MS })],
   });
-  const tracer = provider.getTracer("chatify");
-  return {
-    sample: (incoming) => sampleTrace(config.traceSampleRatio, random, incoming),
-    span(span) {
-      if (span.parent === "") return "";
-      const parent = parseTraceparent(span.parent);
-      if (!parent?.sampled) return "";
-      ids.rootTraceId = parent.traceId;
-      const started = tracer.startSpan(
-        span.name,
-        { startTime: hrTime(span.start), attributes: attributesOf(span) },
-        parentContext(parent.traceId, parent.spanId),
-      );
-      if (span.error !== undefined) {
-        started.setStatus({ code: SpanStatusCode.ERROR, message: span.error });
-      }
-      started.end(hrTime(span.end));
-      return traceparent(started.spanContext().traceId, started.spanContext().spanId);
-    },
-    shutdown: () => provider.shutdown(),
+}
+
+/** What hands a finished span to the SDK and returns the context for its children. */
+function recorder(tracer: SdkTracer, ids: TraceIds): (span: Span) => TraceContext {
+  return (span) => {
+    const parent = parseTraceparent(span.parent);
+    if (!parent?.sampled) return "";
+    ids.rootTraceId = parent.traceId;
+    ids.nextSpanId = span.self === undefined ? null : (parseTraceparent(span.self)?.spanId ?? null);
+    const started = tracer.startSpan(
+      span.name,
+      { startTime: hrTime(span.start), attributes: attributesOf(span), links: linksOf(span) },
+      parentContext(parent.traceId, parent.spanId),
+    );
+    if (span.error !== undefined) {
+      started.setStatus({ code: SpanStatusCode.ERROR, message: span.error });
+    }
+    started.end(hrTime(span.end));
+    return traceparent(started.spanContext().traceId, started.spanContext().spanId);
   };
 }
 
-/** Ids from the injected randomness; a root span gets the trace id that `sample` gave out. */
+/** A token bucket: PROBLEMS_PER_SECOND, as many at once. */
+class ProblemBudget {
+  private tokens = PROBLEMS_PER_SECOND;
+  private at: number;
+  constructor(private readonly clock: Pick<Clock, "monotonic">) {
+    this.at = clock.monotonic();
+  }
+
+  spend(): boolean {
+    const now = this.clock.monotonic();
+    const refilled = this.tokens + ((now - this.at) * PROBLEMS_PER_SECOND) / 1_000;
+    this.tokens = Math.min(PROBLEMS_PER_SECOND, refilled);
+    this.at = now;
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
+  }
+}
+
+/**
+ * Ids from the injected randomness; a root span gets the trace id that `sample` gave out, and a span
+ * whose id was given out by `child` gets that one.
+ */
 class TraceIds {
   rootTraceId = "";
+  nextSpanId: string | null = null;
   constructor(private readonly random: Random) {}
   generateTraceId = () => this.rootTraceId;
-  generateSpanId = () => hex(this.random, 16);
+  generateSpanId = () => this.nextSpanId ?? hex(this.random, 16);
 }
 
 function parentContext(traceId: string, spanId: string) {
   if (spanId === NO_SPAN) return ROOT_CONTEXT;
   const remote = { traceId, spanId, traceFlags: TraceFlags.SAMPLED, isRemote: true };
   return trace.setSpan(ROOT_CONTEXT, trace.wrapSpanContext(remote));
+}
+
+/** A root that has no span yet cannot be linked to. */
+function linksOf(span: Span): Link[] {
+  const to = span.link === undefined || span.link === "" ? null : parseTraceparent(span.link);
+  if (to === null || to.spanId === NO_SPAN) return [];
+  const { spanId, traceId } = to;
+  return [{ context: { traceId, spanId, traceFlags: TraceFlags.SAMPLED } }];
 }
 
 function attributesOf(span: Span): Attributes {

@@ -29,7 +29,12 @@ export function parseTraceparent(text: string): ParsedContext | null {
 export function sampleTrace(ratio: number, random: Random, incoming?: string): TraceContext {
   const parent = incoming ? parseTraceparent(incoming) : null;
   if (parent) return parent.sampled ? traceparent(parent.traceId, parent.spanId) : "";
-  return random.fraction() < ratio ? traceparent(hex(random, 32), NO_SPAN) : "";
+  return random.fraction() < ratio ? newTrace(random) : "";
+}
+
+/** A trace whose first span is still to come. */
+export function newTrace(random: Random): TraceContext {
+  return traceparent(hex(random, 32), NO_SPAN);
 }
 
 export function traceparent(traceId: string, spanId: string): TraceContext {

@@ -32,8 +32,8 @@ export type SignalTuple = [
 ];
 /** A frame for all devices of some users. */
 export type RelayTuple = [users: string[], frame: string];
-/** Encoded frames, comma-separated, for some sessions. */
-export type DeliverTuple = [to: Address[], frames: string];
+/** Encoded frames, comma-separated, for some sessions; the trace context only when it is sampled. */
+export type DeliverTuple = [to: Address[], frames: string, trace?: string];
 /** [gateway, conn, session epoch] */
 export type Address = [gateway: NodeId, conn: ConnId, epoch: number];
 

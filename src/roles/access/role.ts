@@ -189,14 +189,16 @@ class AccessRole implements Service {
       else list.push(item);
     };
     for (const item of items) {
-      const [addresses, frames] = item;
+      const [addresses, frames, trace] = item;
       const gateway = addresses[0]?.[0];
       if (gateway === undefined) continue;
       if (addresses.every((address) => address[0] === gateway)) {
         add(gateway, item);
         continue;
       }
-      for (const [g, own] of Map.groupBy(addresses, (address) => address[0])) add(g, [own, frames]);
+      for (const [g, own] of Map.groupBy(addresses, (address) => address[0])) {
+        add(g, trace === undefined ? [own, frames] : [own, frames, trace]);
+      }
     }
     for (const [gateway, own] of byGateway) {
       this.deps.trunk.send(gateway, { to: "gateway", t: "deliver", items: own });

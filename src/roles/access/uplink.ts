@@ -6,10 +6,10 @@
 import type { Clock } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
-import { chatInputBody } from "../../core/protocol/chat_input.ts";
+import { chatInputBody, traceOfItem, withTrace } from "../../core/protocol/chat_input.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Append, Streams } from "../../core/streams/contract.ts";
-import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { Telemetry, TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { ConnId, UplinkTuple, WriteTuple } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 
@@ -29,13 +29,23 @@ interface Origins {
   readonly clientMsgIds: string[];
 }
 
+/** A sampled message of an entry: its span is recorded when the entry is in, or is not. */
+interface Traced {
+  readonly parent: TraceContext;
+  readonly self: TraceContext;
+  /** Unix ms. */
+  readonly start: number;
+}
+
 interface Pending extends Origins {
   readonly items: string[];
+  /** Null in most entries, since few messages are sampled. */
+  traced: Traced[] | null;
   bytes: number;
 }
 
 const newPending = (): Pending => {
-  return { gateways: [], conns: [], clientMsgIds: [], items: [], bytes: 0 };
+  return { gateways: [], conns: [], clientMsgIds: [], items: [], traced: null, bytes: 0 };
 };
 
 export class Uplink {
@@ -69,7 +79,8 @@ export class Uplink {
       entry.gateways.push(gateway);
       entry.conns.push(conn);
       entry.clientMsgIds.push(clientMsgId);
-      entry.items.push(item);
+      const trace = traceOfItem(item);
+      entry.items.push(trace === "" ? item : this.trace(entry, item, trace));
       entry.bytes += item.length;
     }
     this.loop.wake();
@@ -99,7 +110,7 @@ export class Uplink {
 
   private async flush(): Promise<void> {
     const { streams, telemetry } = this.deps;
-    const origins: Origins[] = [];
+    const origins: Pending[] = [];
     const appends: Append[] = [];
     for (const [partition, entries] of this.open) {
       for (const entry of entries) {
@@ -119,10 +130,35 @@ export class Uplink {
     for (const [i, origin] of origins.entries()) {
       this.pending -= origin.conns.length;
       const result = results[i];
+      this.recordSpans(origin, result);
       if (typeof result === "string") accepted.push(origin);
       else this.reject(origin, result ?? new Error("no result"));
     }
     this.accept(accepted);
+  }
+
+  /** The item as logic gets it: in the context of the span that covers its way into the stream. */
+  private trace(entry: Pending, item: string, parent: TraceContext): string {
+    const { clock, telemetry } = this.deps;
+    const self = telemetry.tracer.child(parent);
+    if (self === "") return item;
+    entry.traced ??= [];
+    entry.traced.push({ parent, self, start: clock.now() });
+    return withTrace(item, self);
+  }
+
+  private recordSpans(entry: Pending, result: string | Error | undefined): void {
+    const failed = typeof result !== "string";
+    if (entry.traced === null && !failed) return;
+    const { clock, telemetry } = this.deps;
+    const { tracer } = telemetry;
+    const end = clock.now();
+    const error = failed ? { error: result?.message ?? "no result" } : {};
+    const attributes = { "chatify.messages": entry.items.length };
+    const shared = { name: "access.append", end, attributes, ...error };
+    for (const traced of entry.traced ?? []) tracer.span({ ...shared, ...traced });
+    if (entry.traced !== null || !failed) return;
+    tracer.span({ ...shared, parent: tracer.sampleProblem(""), start: end });
   }
 
   private accept(origins: readonly Origins[]): void {

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { decodeChatInputText } from "../../core/protocol/chat_input.ts";
 import type { Span, Tracer } from "../../core/telemetry/telemetry.ts";
+import { silentTracer } from "../../core/telemetry/trace.ts";
 import { partitionOf } from "../../core/topology.ts";
 import { accessNode } from "./testing/fake_trunk.ts";
 import {
@@ -274,6 +275,7 @@ test("a sampled send has a span whose context travels with the message", async (
   const spans: Span[] = [];
   const asked: (string | undefined)[] = [];
   const tracer: Tracer = {
+    ...silentTracer,
     sample: (incoming) => {
       asked.push(incoming);
       return incoming === undefined ? "" : "sampled";

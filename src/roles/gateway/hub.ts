@@ -4,6 +4,7 @@
  * process or is missed when it dies; clients come back, and another gateway serves them as well.
  */
 import type { Timer } from "../../core/clock.ts";
+import type { Span, TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { ConnId, ToGateway } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { AccessLinks } from "./access_links.ts";
@@ -26,6 +27,8 @@ export class Hub {
   private readonly uplink: Uplink;
   private readonly bindings: Bindings;
   private readonly tally: Tally;
+  /** Spans of sampled deliveries of this turn. */
+  private readonly writing: Span[] = [];
   private nextId = 1;
   private scheduled = false;
   private timer: Timer | null = null;
@@ -118,10 +121,12 @@ export class Hub {
         for (const [ids, frames] of message.items) this.write(ids, frames);
         return;
       case "deliver":
-        for (const [addresses, frames] of message.items) {
+        for (const [addresses, frames, trace] of message.items) {
+          let reached = 0;
           for (const [gateway, id, epoch] of addresses) {
-            if (gateway === this.deps.selfNode) this.deliver(id, epoch, frames);
+            if (gateway === this.deps.selfNode) reached += this.deliver(id, epoch, frames);
           }
+          if (trace !== undefined) this.traceWrite(trace, reached);
         }
         return;
       case "registered":
@@ -145,11 +150,22 @@ export class Hub {
     }
   }
 
-  private deliver(id: ConnId, epoch: number, frames: string): void {
+  /** How many connections it reached: one or none. */
+  private deliver(id: ConnId, epoch: number, frames: string): number {
     const conn = this.connections.get(id);
-    if (conn !== undefined && this.bindings.deliver(conn, epoch, frames, "")) return;
+    if (conn !== undefined && this.bindings.deliver(conn, epoch, frames, "")) return 1;
     const reason = conn === undefined ? "connection_gone" : "stale_epoch";
     this.deps.telemetry.metrics.drops.inc({ reason });
+    return 0;
+  }
+
+  /** The span ends when this turn's texts are handed to the sockets. */
+  private traceWrite(parent: TraceContext, reached: number): void {
+    const attributes = { "chatify.node": this.deps.selfNode, "chatify.connections": reached };
+    const error = reached === 0 ? { error: "no connection of this epoch" } : {};
+    const start = this.deps.clock.now();
+    this.writing.push({ name: "gateway.write", parent, start, end: start, attributes, ...error });
+    this.schedule();
   }
 
   private readonly onAccepted = (receivedAt: number): void => {
@@ -167,6 +183,9 @@ export class Hub {
     this.scheduled = false;
     for (const access of this.links.flush()) this.bindings.lost(access);
     this.downlink.flush();
+    if (this.writing.length === 0) return;
+    const end = this.deps.clock.now();
+    for (const span of this.writing.splice(0)) this.deps.telemetry.tracer.span({ ...span, end });
   };
 
   private sweep(): void {

@@ -223,6 +223,17 @@ export class Uplink {
     return tracer.span({ name: "gateway.receive", parent, ...times, attributes });
   }
 
+  /** What is refused here has no other span; one that was not sampled is traced all the same. */
+  private traceRefusal(conn: Connection, error: ErrorCode): void {
+    const { clock, selfNode, tracer } = this.deps;
+    const parent = tracer.sampleProblem("");
+    if (parent === "") return;
+    const now = clock.now();
+    const attributes = { "chatify.node": selfNode };
+    const link = conn.traceparent;
+    tracer.span({ name: "gateway.receive", parent, start: now, end: now, attributes, error, link });
+  }
+
   private spend(conn: Connection, at: number, limits: Limits): number {
     return conn.spend(at, limits.MESSAGES_PER_SECOND, limits.MESSAGES_BURST);
   }
@@ -235,6 +246,7 @@ export class Uplink {
     retryAfterMs?: number,
   ): void {
     this.deps.tally.rejected(code);
+    this.traceRefusal(conn, code);
     this.deps.downlink.queue(conn, rejectedFrame(clientMsgId, code, message, retryAfterMs));
   }
 

@@ -24,6 +24,7 @@ import type { Partitions } from "../../core/topology.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
 import { DedupWindow, encodeRecord, sliceExpiry, sliceOf } from "./dedup_window.ts";
+import { openTraces, recordTraces, type Traces } from "./number_traces.ts";
 import {
   type DecodedEntry,
   decodeEntry,
@@ -120,6 +121,7 @@ export class PartitionWorker {
   private async flush(): Promise<void> {
     if (this.stopped || this.queue.length === 0) return;
     const entries = this.queue.splice(0, BATCH_ENTRIES_MAX).map(decodeEntry);
+    const traces = openTraces(this.deps.telemetry.tracer, entries);
     if (this.queue.length > 0) this.loop.wake();
     if (this.high && this.queue.length < QUEUE_LOW) {
       this.high = false;
@@ -147,7 +149,7 @@ export class PartitionWorker {
       this.open.delete(id);
       this.settled.set(id, true);
     }
-    this.finish(out, entries);
+    this.finish(out, traces);
   }
 
   /**
@@ -170,10 +172,12 @@ export class PartitionWorker {
   }
 
   private toCommit(entries: readonly DecodedEntry[], out: Numbering): Commit {
-    const { epoch, limits, partition } = this.deps;
+    const { epoch, limits, partition, telemetry } = this.deps;
     const appends: Append[] = [];
     for (const [q, tasks] of out.tasks) {
-      for (const body of encodeEntries(tasks, limits)) {
+      const bodies = encodeEntries(tasks, limits);
+      telemetry.metrics.batch.observe({ topic: "push_task" }, tasks.length / bodies.length);
+      for (const body of bodies) {
         appends.push({ topic: "push_task", partition: q, body });
       }
     }
@@ -236,8 +240,8 @@ export class PartitionWorker {
     return null;
   }
 
-  private finish(out: Numbering, entries: readonly DecodedEntry[]): void {
-    const { metrics, log, tracer } = this.deps.telemetry;
+  private finish(out: Numbering, traces: Traces): void {
+    const { metrics, log } = this.deps.telemetry;
     metrics.numbered.inc({ type: "chat" }, out.numbered);
     if (out.duplicates > 0) metrics.duplicates.inc({ stage: "logic" }, out.duplicates);
     for (const [code, count] of out.rejected) metrics.rejected.inc({ code }, count);
@@ -245,12 +249,8 @@ export class PartitionWorker {
       metrics.deadLetters.inc({ reason });
       log.error({ entry: id, reason }, "chat_input entry goes to dead_letter");
     }
-    const end = this.deps.clock.now();
-    for (const { input } of out.replies) {
-      if (input.traceparent === "") continue;
-      const start = entries[0]?.ms ?? end;
-      tracer.span({ name: "logic.number", parent: input.traceparent, start, end });
-    }
+    const { clock, partition, telemetry } = this.deps;
+    recordTraces(telemetry.tracer, { out, traces, partition, end: clock.now() });
     this.deps.reply(out.replies);
   }
 }

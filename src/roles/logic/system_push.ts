@@ -10,7 +10,7 @@ import { ChatifyError } from "../../core/protocol/errors.ts";
 import { pushMsgIds } from "../../core/protocol/msg_id.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Append, Streams } from "../../core/streams/contract.ts";
-import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { Telemetry, TraceContext } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { PushIntake, SystemPush } from "./api_contract.ts";
 
@@ -49,23 +49,39 @@ export class SystemPushIntake implements PushIntake {
       throw new ChatifyError("overloaded", "too many pushes wait to be written", 1_000);
     }
     this.pending += push.recipients.length;
-    const tasks = this.tasksOf(push);
-    await new Promise<void>((resolve, reject) => {
+    const { clock, telemetry } = this.deps;
+    const parent = telemetry.tracer.sample(push.traceparent);
+    const self = telemetry.tracer.child(parent);
+    const tasks = this.tasksOf(push, self);
+    const span = { name: "logic.push", self, start: clock.now() };
+    const attributes = { "chatify.recipients": tasks.length };
+    try {
+      await this.written(tasks);
+    } catch (error) {
+      const problem = telemetry.tracer.sampleProblem(parent);
+      const failed = { parent: problem, end: clock.now(), attributes, error: String(error) };
+      telemetry.tracer.span({ ...span, ...failed });
+      throw error;
+    }
+    telemetry.tracer.span({ ...span, parent, end: clock.now(), attributes });
+    this.deps.telemetry.metrics.pushed.inc(tasks.length);
+    return tasks.map(([, task]) => task.msgId);
+  }
+
+  private written(tasks: Waiting["tasks"]): Promise<void> {
+    return new Promise((resolve, reject) => {
       this.waiting.push({ tasks, resolve, reject, error: null });
       this.loop.wake();
     });
-    this.deps.telemetry.metrics.pushed.inc(tasks.length);
-    return tasks.map(([, task]) => task.msgId);
   }
 
   idle(): Promise<void> {
     return this.loop.idle();
   }
 
-  private tasksOf(push: SystemPush): Waiting["tasks"] {
-    const { clock, partitions, telemetry } = this.deps;
+  private tasksOf(push: SystemPush, trace: TraceContext): Waiting["tasks"] {
+    const { clock, partitions } = this.deps;
     const acceptedAt = clock.now();
-    const trace = telemetry.tracer.sample(push.traceparent);
     const tail = commonTail(push);
     return push.recipients.map((user) => {
       const msgId = this.nextId(acceptedAt);

@@ -11,6 +11,7 @@
  * items wait behind them. A feed that has neither items nor a replay is idle and may be forgotten.
  */
 import type { Session } from "../../core/sessions/contract.ts";
+import type { TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { OpenEntry } from "./settlement.ts";
 
 export interface SessionState extends Session {
@@ -27,7 +28,8 @@ export interface Item {
   /** The encoded Message, and the frame that carries it. */
   readonly message: string;
   readonly frame: string;
-  readonly trace: string;
+  /** In which its next span is recorded; "" when it is not sampled. */
+  trace: TraceContext;
   /** Unix ms. */
   readonly acceptedAt: number;
   /** Monotonic ms by which a device must have acked it, else it is archived. */

@@ -8,6 +8,7 @@ import type { Limits } from "../../core/limits.ts";
 import type { OfflineRow } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Archive } from "./archive.ts";
+import { DeliveryTraces } from "./delivery_traces.ts";
 import type { Feed, Item } from "./feed.ts";
 import { itemOfRow } from "./item.ts";
 import type { Outbox } from "./outbox.ts";
@@ -27,9 +28,11 @@ export interface FeedMoverDeps {
 
 export class FeedMover {
   private readonly deps: FeedMoverDeps;
+  private readonly traces: DeliveryTraces;
 
   constructor(deps: FeedMoverDeps) {
     this.deps = deps;
+    this.traces = new DeliveryTraces(deps);
   }
 
   /** A new live item, behind everything the feed has. */
@@ -63,7 +66,7 @@ export class FeedMover {
     if (item.sentAt === 0 || !feed.ack(item, who)) return;
     const now = this.deps.clock.monotonic();
     this.deps.telemetry.metrics.deliveredAcked.observe((now - item.sentAt) / 1_000);
-    this.trace("client.ack", item, item.sentAt, now);
+    this.traces.acked(item, now);
     this.acked(feed, item);
   }
 
@@ -130,8 +133,8 @@ export class FeedMover {
         // While rows are replayed, live items wait behind them.
         if (feed.mode === "replay" && item.entry !== null) break;
         if (item.done || this.expire(feed, item)) continue;
-        outbox.add(session, item.frame);
         if (item.sentAt === 0) this.firstSent(item);
+        outbox.add(session, item.frame, item.trace);
       }
     }
   }
@@ -141,12 +144,13 @@ export class FeedMover {
     item.sentAt = clock.monotonic();
     if (item.entry === null) {
       telemetry.metrics.delivered.inc({ way: "replay" });
+      this.traces.replayed(item);
       return;
     }
     const age = Math.max(0, clock.now() - item.acceptedAt);
     telemetry.metrics.delivered.inc({ way: "live" });
     telemetry.metrics.acceptedDelivered.observe(age / 1_000);
-    this.trace("push.deliver", item, item.sentAt - age, item.sentAt);
+    this.traces.delivered(item, age);
   }
 
   /** True, and settled, when the message is past its time. */
@@ -171,6 +175,7 @@ export class FeedMover {
 
   private store(item: Item, reason: string): void {
     this.deps.telemetry.metrics.archived.inc({ reason });
+    this.traces.archived(item, reason);
     this.deps.archive.add(item);
   }
 
@@ -186,14 +191,5 @@ export class FeedMover {
   private liveSettled(item: Item): void {
     item.done = true;
     if (item.entry !== null) this.deps.settleEntry(item.entry);
-  }
-
-  /** `from` and `to` are monotonic; spans carry wall time. */
-  private trace(name: string, item: Item, from: number, to: number): void {
-    if (item.trace === "") return;
-    const offset = this.deps.clock.now() - this.deps.clock.monotonic();
-    const attributes = { "chatify.msg_id": item.msgId };
-    const [start, end] = [from + offset, to + offset];
-    this.deps.telemetry.tracer.span({ name, parent: item.trace, start, end, attributes });
   }
 }

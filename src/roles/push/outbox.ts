@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { CloseReason } from "../../core/protocol/errors.ts";
 import type { Session } from "../../core/sessions/contract.ts";
+import type { TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { Trunk } from "../../core/trunk/contract.ts";
 import type { Address, DeliverTuple } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
@@ -24,20 +25,20 @@ export class Outbox {
     return this.trunk.isUp(session.access);
   }
 
-  add(session: Session, frame: string): void {
-    this.addTo(session.access, [session.gateway, session.conn, session.epoch], frame);
+  add(session: Session, frame: string, trace: TraceContext = ""): void {
+    this.addTo(session.access, [session.gateway, session.conn, session.epoch], frame, trace);
   }
 
-  addTo(access: NodeId, address: Address, frame: string): void {
+  addTo(access: NodeId, address: Address, frame: string, trace: TraceContext = ""): void {
     const items = this.pending.get(access);
     if (items === undefined) {
-      this.pending.set(access, [[[address], frame]]);
+      this.pending.set(access, [tupleOf(address, frame, trace)]);
       this.schedule();
       return;
     }
     const last = items[items.length - 1];
     if (last !== undefined && last[1] === frame) last[0].push(address);
-    else items.push([[address], frame]);
+    else items.push(tupleOf(address, frame, trace));
   }
 
   close(session: Session, reason: CloseReason): void {
@@ -59,4 +60,8 @@ export class Outbox {
       this.trunk.send(access, { to: "access", t: "deliver", items });
     }
   };
+}
+
+function tupleOf(address: Address, frame: string, trace: TraceContext): DeliverTuple {
+  return trace === "" ? [[address], frame] : [[address], frame, trace];
 }

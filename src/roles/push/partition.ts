@@ -44,6 +44,8 @@ export interface PartitionDeps {
 }
 
 const SETTLED_REMEMBERED = 8_192;
+/** Of a sampled message for a large group only the first recipients have spans. */
+const TRACED_RECIPIENTS_MAX = 16;
 
 export class PushPartition {
   private readonly deps: PartitionDeps;
@@ -251,9 +253,11 @@ export class PushPartition {
   private takeTask(task: PushTask, entry: OpenEntry): void {
     const frame = messageFrame(task.message);
     const deadline = this.deps.clock.monotonic() + this.deps.limits.ACK_TIMEOUT_MS;
+    let traced = 0;
     for (const user of task.recipients) {
       const feed = this.feedOf(user);
       const item = itemOfTask(feed, task, frame, entry, deadline);
+      if (item.trace !== "" && ++traced > TRACED_RECIPIENTS_MAX) item.trace = "";
       this.deadlines.add(item);
       this.mover.append(feed, item);
     }

@@ -68,6 +68,15 @@ export class Settlement {
     const { fence, telemetry } = this.deps;
     telemetry.metrics.deadLetters.inc({ reason });
     telemetry.log.error({ entry: id, topic, reason }, "entry goes to dead_letter");
+    const now = this.deps.clock.now();
+    telemetry.tracer.span({
+      name: "push.take",
+      parent: telemetry.tracer.sampleProblem(""),
+      start: now,
+      end: now,
+      attributes: { "chatify.entry": id, "chatify.partition": fence.partition },
+      error: `dead letter: ${reason}`,
+    });
     const letter = JSON.stringify({ topic, partition: fence.partition, id, reason, body });
     this.letters.push({ topic: "dead_letter", partition: 0, body: letter });
     this.settle(topic, id);

@@ -14,6 +14,7 @@ import type { Service } from "./core/lifecycle/service.ts";
 import { assertLimits, LIMITS } from "./core/limits.ts";
 import type { OfflineStore } from "./core/offline/contract.ts";
 import { HttpOfflineStore } from "./core/offline/http_store.ts";
+import { ChatifyError } from "./core/protocol/errors.ts";
 import { createRedis } from "./core/redis/client.ts";
 import type { NodeRecord } from "./core/registry/contract.ts";
 import { RedisRegistry } from "./core/registry/redis_registry.ts";
@@ -55,14 +56,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
   });
   const base = { redis, clock, telemetry, limits, partitions };
   const registry = new RedisRegistry({ redis, partitions, limits });
-  const verifier = createTokenVerifier({
-    mode: config.authMode,
-    secret: config.jwtSecret,
-    jwksUrl: config.jwksUrl,
-    audience: config.jwtAudience,
-    issuer: config.jwtIssuer,
-    clock,
-  });
+  const verifier = tokenVerifier(config);
   return {
     self,
     redis,
@@ -168,7 +162,7 @@ async function createRoles(
   if (has("offline")) {
     const { clusterSecret, offlineDatabaseUrl: databaseUrl } = config;
     const own = { host, port: ports.offline, clusterSecret, databaseUrl };
-    const otherOfflineNodes = () => othersWith("offline", shared);
+    const otherOfflineNodes = () => othersWith("offline", config, shared);
     offline = await run(createOfflineRole({ ...base, config: own, otherOfflineNodes }));
   }
   if (has("push")) {
@@ -191,6 +185,7 @@ async function createRoles(
         selfNode: shared.self,
         accessNodes: () => shared.membership.serving("access"),
         roleNodes: (role) => shared.membership.serving(role),
+        onLapse: (listener) => shared.membership.onLapse(listener),
         page: authMode === "dev" ? page : undefined,
         ...devTokens(config),
       }),
@@ -232,7 +227,9 @@ function portsOf(roles: readonly Service[]): Partial<Record<Role, number>> {
   return ports;
 }
 
-async function othersWith(role: Role, shared: Shared): Promise<number> {
+async function othersWith(role: Role, config: Config, shared: Shared): Promise<number> {
+  // Nobody can join an embedded cluster, so a record there is what a killed process left behind.
+  if (config.embedded) return 0;
   const nodes = await shared.registry.nodes();
   return nodes.filter((node) => node.roles.includes(role) && node.id !== shared.self).length;
 }
@@ -258,6 +255,17 @@ function devTokens(config: Config) {
     issueToken: (userId: string, deviceId?: string) =>
       signToken({ secret, userId, deviceId, audience, issuer, ttlSeconds: 86_400, clock }),
   };
+}
+
+/** Without a key a node takes API keys only; the gateway, which needs one, is not started without. */
+function tokenVerifier(config: Config): TokenVerifier {
+  const { authMode: mode, jwksUrl, jwtAudience, jwtIssuer, jwtSecret: secret } = config;
+  if (mode === "jwt" && secret === null && jwksUrl === null) {
+    const refusal = "this node has no key to check tokens with; it takes API keys only";
+    return { verify: () => Promise.reject(new ChatifyError("unauthorized", refusal)) };
+  }
+  const claims = { audience: jwtAudience, issuer: jwtIssuer };
+  return createTokenVerifier({ mode, secret, jwksUrl, ...claims, clock });
 }
 
 function scopesOf(verifier: TokenVerifier) {

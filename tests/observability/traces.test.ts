@@ -70,7 +70,7 @@ test("one chat message is one trace across gateway, access, logic, push, gateway
 
 test("a system push goes on in the trace of its caller", async () => {
   const c = await RawClient.connect(gateway(0), "carol");
-  const [traceId, spanId] = ["c".repeat(31) + "1", "d".repeat(15) + "2"];
+  const [traceId, spanId] = [`${"c".repeat(31)}1`, `${"d".repeat(15)}2`];
   expect((await push("carol", `00-${traceId}-${spanId}-01`)).status).toBe(200);
   await c.received(1);
   const names = ["logic.push", "gateway.write", "client.ack"];

@@ -28,6 +28,11 @@ export class Membership {
   private timer: Timer | null = null;
   private beating = false;
   private failures = 0;
+  private readonly lapseListeners: (() => void)[] = [];
+  /** Monotonic ms at which the last heartbeat that succeeded was sent. */
+  private beatAt = 0;
+  /** Monotonic ms until which nodes that are missing from the registry are not declared gone. */
+  private graceUntil = Number.NEGATIVE_INFINITY;
 
   constructor(deps: MembershipDeps) {
     this.deps = deps;
@@ -36,6 +41,7 @@ export class Membership {
   /** Joins the cluster as `self`; rejects when the registry cannot be reached. */
   async start(self: NodeRecord): Promise<void> {
     this.record = self;
+    this.beatAt = this.deps.clock.monotonic();
     this.apply(await this.deps.registry.heartbeat(self));
     this.timer = this.deps.clock.every(this.deps.limits.HEARTBEAT_NODE_MS, () => this.beat());
   }
@@ -44,6 +50,14 @@ export class Membership {
   onChange(listener: Listener): void {
     this.listeners.push(listener);
     if (this.nodes.length > 0) listener(this.nodes, []);
+  }
+
+  /**
+   * Called when this node was silent for so long that others may have declared it gone, and acted on
+   * it: it was paused, or could not reach the registry. What it announced to them, it announces anew.
+   */
+  onLapse(listener: () => void): void {
+    this.lapseListeners.push(listener);
   }
 
   /** Live nodes of `role` that take new work, sorted by id. */
@@ -92,12 +106,13 @@ export class Membership {
   private beat(): void {
     if (this.beating || this.record === null) return;
     this.beating = true;
+    const sentAt = this.deps.clock.monotonic();
     this.deps.registry
       .heartbeat(this.record)
       .then(
         (nodes) => {
           this.failures = 0;
-          this.apply(nodes);
+          this.beaten(sentAt, nodes);
         },
         (error: unknown) => {
           this.failures++;
@@ -110,8 +125,23 @@ export class Membership {
       });
   }
 
+  private beaten(sentAt: number, nodes: readonly NodeRecord[]): void {
+    const { clock, limits, telemetry } = this.deps;
+    const now = clock.monotonic();
+    const lapsed = now - this.beatAt >= limits.NODE_TTL_MS;
+    this.beatAt = sentAt;
+    // If it was the registry that was away, the others are back only with their next heartbeat.
+    if (lapsed) this.graceUntil = now + limits.NODE_TTL_MS;
+    this.apply(nodes);
+    if (!lapsed) return;
+    telemetry.log.warn("this node was silent for too long; it announces itself anew");
+    for (const listener of this.lapseListeners) listener();
+  }
+
   private apply(live: readonly NodeRecord[]): void {
-    const nodes = [...live].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const inGrace = this.deps.clock.monotonic() < this.graceUntil;
+    const kept = inGrace ? this.nodes.filter((old) => !live.some(({ id }) => id === old.id)) : [];
+    const nodes = [...live, ...kept].sort((a, b) => (a.id < b.id ? -1 : 1));
     const signature = nodes.map((n) => `${n.id}${n.draining ? "-" : "+"}`).join();
     if (signature === this.signature) return;
     const gone = this.nodes.filter((old) => !nodes.some((node) => node.id === old.id));

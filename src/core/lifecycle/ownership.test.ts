@@ -170,3 +170,26 @@ test("an owner whose write was refused loses the partition at once", async () =>
   expect(a.owned.has(3)).toBe(false);
   expect(a.ownership.epochOf(3)).toBe(0);
 });
+
+test("nodes that were silent together with the registry are not declared gone when it is back", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  const b = await start("b", registry, clock);
+  await clock.advance(1_000);
+  const gone: string[] = [];
+  let lapses = 0;
+  a.membership.onChange((_nodes, left) => gone.push(...left.map(({ id }) => id)));
+  a.membership.onLapse(() => lapses++);
+  registry.away = true;
+  await clock.advance(LIMITS.NODE_TTL_MS * 2);
+  registry.records.clear();
+  registry.away = false;
+  await clock.advance(LIMITS.NODE_TTL_MS * 2);
+  expect(gone).toEqual([]);
+  expect(lapses).toBe(1);
+  expect(a.membership.isLive("b")).toBe(true);
+  await b.membership.leave();
+  await clock.advance(LIMITS.HEARTBEAT_NODE_MS * 2);
+  expect(gone).toEqual(["b"]);
+});

@@ -97,7 +97,8 @@ export class RedisClient {
       this.deps.log.debug({ err: error, connection: name }, "Redis connection failed");
     });
     connection.on("close", () => {
-      if (this.closed) return;
+      // "end": somebody here closed it, and it will not come back.
+      if (connection.status === "end") return;
       this.deps.metrics.redisErrors.inc({ operation: "connection" });
       this.deps.log.warn({ connection: name }, "Redis connection lost");
     });

@@ -100,6 +100,8 @@ export class ClusterReport {
     redisMemory.set({ kind: "limit" }, limit);
     redisReplicas.set({ state: "connected" }, number("connected_slaves"));
     redisReplicas.set({ state: "wanted" }, durability === "replicated" ? 1 : 0);
+    // With DURABILITY=memory nobody relies on the file.
+    if (durability === "memory") return;
     redisPersistence.set({ check: "aof_enabled" }, number("aof_enabled"));
     const written = info.get("aof_last_write_status") === "ok" ? 1 : 0;
     redisPersistence.set({ check: "aof_write_ok" }, written);

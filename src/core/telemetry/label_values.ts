@@ -56,9 +56,56 @@ export const ROUTE: LabelPattern = {
   pattern: /^(other|(\/(:?[A-Za-z][A-Za-z_]*|v\d|\*))+)$/,
   takes: "route pattern",
 };
-/** What the program called Redis for: names that stand in the source. */
-export const OPERATION: LabelPattern = { pattern: /^[a-z_]{2,32}$/, takes: "operation" };
-export const VERSION_TEXT: LabelPattern = { pattern: /^[\w.+-]{1,32}$/, takes: "version" };
+/** What the program asks of Redis; a test finds those that are missing here. */
+const RELATIONS_OPERATIONS = [
+  "add_members",
+  "block",
+  "blocked_by",
+  "blockers",
+  "create_group",
+  "delete_group",
+  "group",
+  "members",
+  "remove_members",
+  "unblock",
+].map((name) => `relations_${name}`);
+export const REDIS_OPERATIONS = [
+  "agree",
+  "append",
+  "commit",
+  "connection",
+  "heartbeat",
+  "info",
+  "lease",
+  "leases",
+  "leave",
+  "load",
+  "lookup",
+  "map_get",
+  "map_prune",
+  "map_scan",
+  "map_slices",
+  "nodes",
+  "online_count",
+  "pending",
+  "read",
+  "register",
+  "release",
+  "scan_sessions",
+  "settle",
+  "unblock",
+  "unregister",
+  ...RELATIONS_OPERATIONS,
+];
+/** A pattern although it is a list: nineteen buckets for each from the start would be too many. */
+export const TIMED_OPERATION: LabelPattern = {
+  pattern: new RegExp(`^(turn|${RELATIONS_OPERATIONS.join("|")})$`),
+  takes: "`turn`, or an operation on relations",
+};
+export const VERSION_TEXT: LabelPattern = {
+  pattern: /^\d{1,4}\.\d{1,4}\.\d{1,4}([-+][\w.+-]{1,16})?$/,
+  takes: "version",
+};
 export const ROLE_LIST: LabelPattern = {
   pattern: new RegExp(`^(${ROLES.join("|")})(,(${ROLES.join("|")}))*$`),
   takes: "roles of the process",

@@ -7,6 +7,8 @@ import { HotHistogram } from "./hot_histogram.ts";
 import type { LabelValues } from "./label_values.ts";
 
 export interface MetricEntry {
+  /** The heading under which docs/METRICS.md has it. */
+  readonly section: string;
   readonly name: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly help: string;
@@ -20,6 +22,12 @@ type Labels<L extends string> = Readonly<Record<L, LabelValues>>;
 export class MetricMaker {
   readonly registry = new Registry();
   readonly entries: MetricEntry[] = [];
+  private heading = "";
+
+  /** What is made from now on belongs under this heading. */
+  section(heading: string): void {
+    this.heading = heading;
+  }
 
   counter<L extends string = never>(name: string, help: string, labels?: Labels<L>): Counter<L> {
     const made = new Counter<L>(this.options(name, help, labels));
@@ -85,7 +93,8 @@ export class MetricMaker {
     labels: Readonly<Record<string, LabelValues>> | undefined,
     zero: MetricEntry["zero"],
   ): void {
-    this.entries.push({ name: `chatify_${name}`, type, help, labels: labels ?? {}, zero });
+    const section = this.heading;
+    this.entries.push({ section, name: `chatify_${name}`, type, help, labels: labels ?? {}, zero });
   }
 }
 

@@ -8,13 +8,14 @@ import {
   CODES,
   DROP_REASONS,
   GROUPS,
-  OPERATION,
   PARTITION,
   READ_TOPICS,
+  REDIS_OPERATIONS,
   ROLE_NAMES,
   ROUTE,
   STATUS,
   STORE_OPERATIONS,
+  TIMED_OPERATION,
   TOPIC_NAMES,
 } from "./label_values.ts";
 import { MetricMaker } from "./metric_maker.ts";
@@ -45,6 +46,7 @@ export function createMetrics() {
 }
 
 function clientMetrics(make: MetricMaker) {
+  make.section("Clients, at gateway and access");
   return {
     connections: make.gauge("connections", "Client WebSockets open on this gateway"),
     handshakes: make.counter("handshakes_total", "WebSocket handshakes by result", {
@@ -75,6 +77,7 @@ function clientMetrics(make: MetricMaker) {
 }
 
 function messageMetrics(make: MetricMaker) {
+  make.section("The way of a message");
   return {
     sendAccepted: make.hotHistogram(
       "send_accepted_seconds",
@@ -115,6 +118,7 @@ function messageMetrics(make: MetricMaker) {
 
 /** Where a message leaves the straight way. */
 function exceptionMetrics(make: MetricMaker) {
+  make.section("Where a message leaves the straight way");
   return {
     rejected: make.counter("messages_rejected_total", "Sends refused by code", { code: CODES }),
     expired: make.counter("messages_expired_total", "Messages past their expire_time", {
@@ -133,6 +137,7 @@ function exceptionMetrics(make: MetricMaker) {
 }
 
 function streamMetrics(make: MetricMaker) {
+  make.section("Streams and partitions");
   const stream = { topic: TOPIC_NAMES, partition: PARTITION };
   return {
     streamLength: make.gauge(
@@ -165,6 +170,7 @@ function streamMetrics(make: MetricMaker) {
 }
 
 function clusterMetrics(make: MetricMaker) {
+  make.section("The cluster and its Redis");
   return {
     nodes: make.gauge("nodes", "Live nodes by role, as this node sees them", { role: ROLE_NAMES }),
     nodesLost: make.counter(
@@ -200,15 +206,16 @@ function clusterMetrics(make: MetricMaker) {
 }
 
 function storageMetrics(make: MetricMaker) {
+  make.section("What storage costs");
   return {
     redisLatency: make.histogram(
       "redis_seconds",
       "Redis round trips; `turn` is one pipeline of everything that one event-loop turn asked for",
       LATENCY,
-      { operation: OPERATION },
+      { operation: TIMED_OPERATION },
     ),
     redisErrors: make.counter("redis_errors_total", "Redis operations that failed", {
-      operation: OPERATION,
+      operation: REDIS_OPERATIONS,
     }),
     offlineRows: make.gauge("offline_rows", "Rows in the offline store, counted every 30 s"),
     storeLatency: make.histogram("offline_store_seconds", "Calls to the SQL database", LATENCY, {

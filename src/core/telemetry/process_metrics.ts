@@ -21,13 +21,13 @@ const LAG = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 /** Starts reporting; every series with known labels exists from now on. Once per process. */
 export function startProcessMetrics(metrics: Metrics, facts: ProcessFacts): void {
   const { make } = metrics;
+  make.section("The process");
   addBuild(make, facts);
   addMemory(make, metrics);
   addMachine(make, facts);
   watchEventLoop(make, facts.clock);
   // The histogram of Redis has an open label, and one value that every process has.
   metrics.redisLatency.zero({ operation: "turn" });
-  for (const operation of ["connection", "read"]) metrics.redisErrors.inc({ operation }, 0);
   make.zero();
 }
 

@@ -206,6 +206,8 @@ class AccessRole implements Service {
   }
 
   private gatewayGone(gateway: NodeId): void {
+    // It was only silent at the registry; its link says that it lives.
+    if (this.deps.trunk.isUp(gateway)) return;
     for (const session of this.sessions.takeGateway(gateway)) this.registrar.unregister(session);
     this.deps.telemetry.metrics.sessions.set(this.sessions.count());
   }

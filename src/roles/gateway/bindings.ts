@@ -63,6 +63,18 @@ export class Bindings {
     }
   }
 
+  /**
+   * Others may have declared this gateway gone and ended its sessions: registers every connection
+   * again. What is in flight goes on, because the links are up.
+   */
+  renew(): void {
+    const open = this.deps.links.open();
+    if (open.length === 0) return;
+    for (const conn of this.deps.connections.values()) {
+      if (!conn.closed && conn.access !== null) this.bind(conn, open);
+    }
+  }
+
   /** The link to `peer` is gone, and with it every answer that was on its way. */
   lost(peer: NodeId): void {
     const { connections, links } = this.deps;

@@ -28,6 +28,8 @@ export interface HubDeps {
   readonly trunk: Trunk;
   /** Live access nodes, in any order; draining ones may be among them. */
   readonly accessNodes: () => readonly NodeRecord[];
+  /** Calls back when others may have declared this node gone. */
+  readonly onLapse?: (listener: () => void) => void;
   readonly partitions: Partitions;
   readonly clock: Clock;
   readonly random: Random;

@@ -57,6 +57,12 @@ export class Hub {
       },
     });
     this.timer = this.deps.clock.every(SWEEP_MS, () => this.sweep());
+    const { clock, limits, onLapse } = this.deps;
+    onLapse?.(() => {
+      this.renew();
+      // Once more when nobody can still be acting on an old list of nodes.
+      clock.after(limits.NODE_TTL_MS / 2, () => this.renew());
+    });
   }
 
   stop(): void {
@@ -172,6 +178,12 @@ export class Hub {
     const seconds = (this.deps.clock.monotonic() - receivedAt) / 1_000;
     this.deps.telemetry.metrics.sendAccepted.observe(seconds);
   };
+
+  /** Registers every connection again; see Bindings.renew. */
+  renew(): void {
+    this.bindings.renew();
+    this.schedule();
+  }
 
   private schedule(): void {
     if (this.scheduled) return;

@@ -94,6 +94,8 @@ class Gateway implements GatewayRole {
         hostname: config.host,
         port: config.port,
         development: false,
+        // Which Bun takes for a wish to share the port, and clients with whoever else is there.
+        reusePort: false,
         idleTimeout: HTTP_IDLE_S,
         routes,
         // Bun would answer without a code; body_limit does it with one.

@@ -3,9 +3,10 @@
  * database; push reaches it through `store` in the same process and over HTTP from others.
  */
 import type { Hono, MiddlewareHandler } from "hono";
-import { type Clock, type Random, systemRandom, type Timer } from "../../core/clock.ts";
+import { type Clock, type Random, sleep, systemRandom, type Timer } from "../../core/clock.ts";
 import { type RoleServer, serveRole } from "../../core/http/http_server.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
+import { LIMITS } from "../../core/limits.ts";
 import type { OfflineStore } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { OfflineEngine } from "./engine.ts";
@@ -45,6 +46,7 @@ export function createOfflineRole(deps: OfflineRoleDeps): OfflineRole {
 
 /** How often a cheap read asks whether the database is there. */
 const PROBE_EVERY_MS = 1_000;
+const OTHERS_POLL_MS = 250;
 
 class Offline implements OfflineRole {
   readonly name = "offline";
@@ -117,9 +119,15 @@ class Offline implements OfflineRole {
   }
 
   private async refuseSharedSqlite(): Promise<void> {
-    const { config, otherOfflineNodes } = this.deps;
+    const { clock, config, otherOfflineNodes } = this.deps;
     if (otherOfflineNodes === undefined || sqlitePath(config.databaseUrl) === null) return;
-    const others = await otherOfflineNodes();
+    // One that was killed counts as live until NODE_TTL_MS; whoever replaces it waits that out.
+    const deadline = clock.monotonic() + LIMITS.NODE_TTL_MS + PROBE_EVERY_MS;
+    let others = await otherOfflineNodes();
+    while (others > 0 && clock.monotonic() < deadline) {
+      await sleep(clock, OTHERS_POLL_MS);
+      others = await otherOfflineNodes();
+    }
     if (others === 0) return;
     throw new Error(
       `${others} other offline node(s) live in this cluster, and a SQLite store serves one; ` +

@@ -125,6 +125,18 @@ install_dependencies() {
   bun install --frozen-lockfile >&2 || die "the dependencies could not be installed"
 }
 
+# What tests/observability runs for real; Debian's name of Alertmanager is the longer one.
+ensure_monitoring() {
+  local alertmanager=prometheus-alertmanager
+  if ! have prometheus || ! have promtool || ! have amtool; then
+    apt_install prometheus prometheus-alertmanager || brew_install prometheus alertmanager || true
+    hash -r
+  fi
+  have "$alertmanager" || alertmanager=alertmanager
+  have prometheus && have promtool && have amtool && have "$alertmanager" && return
+  die "Prometheus and Alertmanager are missing, and could not be installed"
+}
+
 find_chromium() {
   local name
   for name in "${CHROMIUM_PATH:-}" chromium chromium-browser google-chrome-stable google-chrome \

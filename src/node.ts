@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import pack from "../package.json";
 import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/tokens.ts";
-import { systemClock, systemRandom } from "./core/clock.ts";
+import { sleep, systemClock, systemRandom } from "./core/clock.ts";
 import type { Config } from "./core/config.ts";
 import { apiAuth } from "./core/http/api_auth.ts";
 import { Membership } from "./core/lifecycle/membership.ts";
@@ -42,6 +42,7 @@ export const VERSION: string = pack.version;
 const clock = systemClock;
 const random = systemRandom;
 const limits = LIMITS;
+const LINK_POLL_MS = 10;
 
 /** What all roles of the process share. */
 function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
@@ -214,9 +215,23 @@ async function join(config: Config, shared: Shared, roles: readonly Service[]): 
     adminPort: config.adminPort,
     version: VERSION,
     startedAt: clock.now(),
-    draining: false,
+    draining: true,
   };
   await membership.start(record);
+  await untilLinked(shared, listens);
+  await membership.serve();
+}
+
+/**
+ * Waits for a link to everybody who is there already. Of two nodes the later one does so, before it
+ * is given anything: without a link an owner's `sent` would have no way back to its client. Nodes
+ * that died without a word are waited for until the registry has forgotten them, and no longer.
+ */
+async function untilLinked({ membership, self, trunk }: Shared, listens: boolean): Promise<void> {
+  const there = membership.live().filter(({ roles }) => listens || roles.includes("access"));
+  const isMissing = ({ id }: NodeRecord) => id !== self && membership.isLive(id) && !trunk.isUp(id);
+  const deadline = clock.monotonic() + limits.NODE_TTL_MS;
+  while (there.some(isMissing) && clock.monotonic() < deadline) await sleep(clock, LINK_POLL_MS);
 }
 
 function portsOf(roles: readonly Service[]): Partial<Record<Role, number>> {

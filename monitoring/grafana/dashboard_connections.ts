@@ -63,6 +63,12 @@ export const connections: DashboardSpec = {
           queries: [[rate("chatify_frames_in_total", "type"), "{{type}}"]],
         },
         {
+          title: "Frames to clients",
+          unit: "ops",
+          about: "Those of one turn leave as one WebSocket message.",
+          queries: [[rate("chatify_frames_out_total"), "frames"]],
+        },
+        {
           title: "Bytes",
           unit: "Bps",
           about: "Of frames, without the overhead of WebSocket and TLS.",

@@ -1,19 +1,11 @@
-/** Writes dashboards/*.json from the lists of panels. */
+/** Writes dashboards/*.json from the lists of panels, formatted as the rest of the project. */
 import { join } from "node:path";
 import { DASHBOARDS } from "./dashboards.ts";
 import { dashboard } from "./panel.ts";
 
-export const DASHBOARDS_DIR = join(import.meta.dir, "dashboards");
-
-/** The text of a file, as it is to be. */
-export function dashboardText(name: string): string {
-  const spec = DASHBOARDS[name];
-  if (spec === undefined) throw new Error(`there is no dashboard "${name}"`);
-  return `${JSON.stringify(dashboard(spec), null, 2)}\n`;
+const dir = join(import.meta.dir, "dashboards");
+for (const [name, spec] of Object.entries(DASHBOARDS)) {
+  await Bun.write(join(dir, `${name}.json`), JSON.stringify(dashboard(spec)));
 }
-
-if (import.meta.main) {
-  for (const name of Object.keys(DASHBOARDS)) {
-    await Bun.write(join(DASHBOARDS_DIR, `${name}.json`), dashboardText(name));
-  }
-}
+const format = ["bunx", "biome", "format", "--write", dir];
+process.exit(await Bun.spawn(format, { stdout: "ignore" }).exited);

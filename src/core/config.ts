@@ -74,8 +74,8 @@ export const VARIABLES = {
     "redis://[user:password@]host:port[/db], rediss://… or the absolute path of a unix socket",
   ),
   KEY_PREFIX: variable(
-    matching(/^[\w.-]{1,32}$/).default("chatify"),
-    "1 to 32 letters, digits, dots, dashes or underscores",
+    matching(/^[\w.-]{0,32}$/).default(""),
+    "1 to 32 letters, digits, dots, dashes or underscores; nothing for no prefix",
   ),
   DURABILITY: variable(
     z.enum(["fsync", "replicated", "memory"]).default("fsync"),

@@ -9,6 +9,10 @@ export interface ChurnOptions {
   readonly pairs: number;
   readonly messagesPerPair: number;
   readonly seed: number;
+  /** Pause of each lane between two sends. */
+  readonly paceMs?: number;
+  /** How long to wait for the last message. */
+  readonly waitMs?: number;
 }
 
 export interface PairResult {
@@ -75,6 +79,7 @@ class Side {
       while (next < count) {
         const content = contents[next++] as string;
         await this.sendUntilSent(to, content);
+        if (this.options.paceMs !== undefined) await Bun.sleep(this.options.paceMs);
       }
     };
     await Promise.all([...Array(IN_FLIGHT)].map(lane));
@@ -90,7 +95,7 @@ class Side {
   }
 
   async waitFor(count: number): Promise<void> {
-    const until = performance.now() + 60_000;
+    const until = performance.now() + (this.options.waitMs ?? 60_000);
     while (this.received.length < count) {
       if (performance.now() > until) {
         throw new Error(`${this.user} has ${this.received.length} of ${count} messages`);

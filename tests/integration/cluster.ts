@@ -59,9 +59,9 @@ export class Cluster {
     return `http://127.0.0.1:${node.ports[role]}`;
   }
 
-  /** Starts one more process of `roles` and waits until it is ready. */
-  async add(name: string, roles: string): Promise<Node> {
-    const node = await this.spawn(name, roles);
+  /** Starts one more process of `roles` and waits until it is ready; on given ports to follow another. */
+  async add(name: string, roles: string, ports: Record<string, number> = {}): Promise<Node> {
+    const node = await this.spawn(name, roles, ports);
     await this.ready(node);
     return node;
   }
@@ -99,12 +99,18 @@ export class Cluster {
     return this.nodes.filter((node) => node.roles === role || node.roles === "all");
   }
 
-  private async spawn(name: string, roles: string): Promise<Node> {
+  private async spawn(
+    name: string,
+    roles: string,
+    given: Record<string, number> = {},
+  ): Promise<Node> {
     const ports: Record<string, number> = {};
+    // The store is one database, whoever opens it.
+    const directory = roles === "offline" ? "offline" : name;
     const env: Record<string, string> = {
       PATH: process.env.PATH ?? "",
       HOME: this.dir,
-      DATA_DIR: this.options.layout === "all" ? this.dir : join(this.dir, name),
+      DATA_DIR: this.options.layout === "all" ? this.dir : join(this.dir, directory),
       LOG_LEVEL: "info",
       TRUNK_PORT: "0",
       ...this.env,
@@ -113,7 +119,7 @@ export class Cluster {
       ...this.options.env,
     };
     for (const role of ["gateway", "access", "logic", "push", "offline", "admin"]) {
-      ports[role] = freePort();
+      ports[role] = given[role] ?? freePort();
       env[`${role.toUpperCase()}_PORT`] = `${ports[role]}`;
     }
     const child = Bun.spawn(["bun", "src/main.ts"], {

@@ -79,6 +79,18 @@ export class Membership {
     return this.failures === 0;
   }
 
+  /** Every live node, those included that take nothing new; sorted by id. */
+  live(): readonly NodeRecord[] {
+    return this.nodes;
+  }
+
+  /** Tells the others that this node, which joined as draining, takes work from now on. */
+  async serve(): Promise<void> {
+    if (this.record === null) return;
+    this.record = { ...this.record, draining: false };
+    this.apply(await this.deps.registry.heartbeat(this.record));
+  }
+
   /** Tells the others to give this node nothing new. */
   async drain(): Promise<void> {
     if (this.record === null) return;

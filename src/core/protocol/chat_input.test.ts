@@ -7,6 +7,8 @@ import {
   decodeChatInputBody,
   decodeChatInputText,
   encodeChatInput,
+  traceOfItem,
+  withTrace,
 } from "./chat_input.ts";
 
 const tuple: ChatInputTuple = [
@@ -76,4 +78,31 @@ describe("a chat_input item", () => {
       }),
     );
   });
+});
+
+test("the trace context of an item is found and replaced without decoding it", () => {
+  const context = (span: string) => `00-${"a".repeat(32)}-${span.repeat(16)}-01`;
+  const item = (content: string, traceparent: string) =>
+    encodeChatInput([
+      "u:a:b",
+      "a",
+      "d",
+      "c1",
+      "CHAT",
+      "USER",
+      "b",
+      content,
+      0,
+      1,
+      "g",
+      "x",
+      1,
+      traceparent,
+    ]);
+  for (const content of ["hi", '-01"]', `"${context("b")}"]`]) {
+    expect(traceOfItem(item(content, ""))).toBe("");
+    const traced = item(content, context("b"));
+    expect(traceOfItem(traced)).toBe(context("b"));
+    expect(withTrace(traced, context("c"))).toBe(item(content, context("c")));
+  }
 });

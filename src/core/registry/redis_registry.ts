@@ -47,10 +47,10 @@ export class RedisRegistry implements Registry {
       redis.lane.read("nodes", "TIME", []) as Promise<[string, string]>,
       redis.lane.read("nodes", "HVALS", [redis.keys.nodes()]) as Promise<string[]>,
     ]);
-    const oldest = Number(time[0]) * 1_000 - limits.NODE_TTL_MS;
+    const oldest = msOf(time) - limits.NODE_TTL_MS;
     return all.flatMap((value) => {
       const colon = value.indexOf(":");
-      if (Number(value.slice(0, colon)) < oldest) return [];
+      if (Number(value.slice(0, colon)) <= oldest) return [];
       return [JSON.parse(value.slice(colon + 1)) as NodeRecord];
     });
   }
@@ -95,7 +95,7 @@ export class RedisRegistry implements Registry {
           ]) as Promise<(string | null)[]>,
       ),
     ]);
-    const now = Number(time[0]) * 1_000 + Number(time[1]) / 1_000;
+    const now = msOf(time);
     return numbers.map((partition) => {
       const [owner, epoch, until] = hashes[partition] ?? [];
       const holds = owner != null && owner !== "" && Number(until ?? 0) > now;
@@ -132,6 +132,11 @@ export class RedisRegistry implements Registry {
       ),
     );
   }
+}
+
+/** Redis' own clock, as TIME tells it. */
+function msOf([seconds, micros]: readonly [string, string]): number {
+  return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
 }
 
 function held(partitions: readonly number[], replies: readonly LeaseReply[]): OwnedPartition[] {

@@ -30,6 +30,13 @@ import { Wake } from "./wake.ts";
 
 const RETRY_MS = 100;
 
+interface GroupStarts {
+  /** How many groups did not exist. */
+  readonly created: number;
+  /** By partition, the last ordinal of each of its topics. */
+  readonly lasts: readonly (readonly number[])[];
+}
+
 export class RedisReader implements StreamReader {
   private readonly connection: Redis;
   private readonly wake: Wake;
@@ -151,7 +158,7 @@ export class RedisReader implements StreamReader {
         this.wake.connectedTo(this.generation, await this.connection.call("CLIENT", "ID"));
       }
       const turns = fresh.map((reading) => reading.turn);
-      const lasts = await this.resetGroups(fresh, true);
+      const { lasts } = await this.resetGroups(fresh, true);
       for (const [i, reading] of fresh.entries()) {
         if (reading.turn !== turns[i]) continue;
         reading.taken = true;
@@ -161,8 +168,8 @@ export class RedisReader implements StreamReader {
     }
   }
 
-  /** Creates the groups at the start of their streams; returns each topic's last ordinal. */
-  private async resetGroups(readings: readonly Reading[], destroy: boolean): Promise<number[][]> {
+  /** Creates the groups at the start of their streams; says which were missing. */
+  private async resetGroups(readings: readonly Reading[], destroy: boolean): Promise<GroupStarts> {
     const { group, redis } = this.deps;
     const topics = GROUP_TOPICS[group];
     const pipeline = this.connection.pipeline();
@@ -177,14 +184,17 @@ export class RedisReader implements StreamReader {
       pipeline.call("GET", [redis.keys.ordinal(topic, partition)]);
     }
     const results = ((await pipeline.exec()) ?? []).slice(destroyed.length);
+    let created = 0;
     const lasts = streams.map((_, i) => {
-      const created = results[2 * i]?.[0] ?? null;
-      if (created !== null && replyCode(created) !== "BUSYGROUP") throw created;
+      const refused = results[2 * i]?.[0] ?? null;
+      if (refused === null) created++;
+      else if (replyCode(refused) !== "BUSYGROUP") throw refused;
       const [error, ordinal] = results[2 * i + 1] ?? [new Error("no reply"), null];
       if (error !== null) throw error;
       return Number(ordinal ?? 0);
     });
-    return readings.map((_, i) => lasts.slice(i * topics.length, (i + 1) * topics.length));
+    const size = topics.length;
+    return { created, lasts: readings.map((_, i) => lasts.slice(i * size, (i + 1) * size)) };
   }
 
   private guard(reading: Reading, lasts: readonly number[]): void {
@@ -261,13 +271,16 @@ export class RedisReader implements StreamReader {
 
   /**
    * A stream or group is gone: Redis was emptied, or another node has just taken a partition that we
-   * still believe to own. Creating what is missing, and nothing more, suits both.
+   * still believe to own. Creating what is missing, and nothing more, suits both. Where nothing was
+   * missing any more it was the other node, and we wait until the loss of the lease is known here:
+   * to read on at once would take the very entries that the new owner is to get.
    */
   private async restoreGroups(): Promise<void> {
     const readings = [...this.assigned.values()].filter((reading) => reading.taken);
     try {
-      const lasts = await this.resetGroups(readings, false);
+      const { created, lasts } = await this.resetGroups(readings, false);
       for (const [i, reading] of readings.entries()) this.guard(reading, lasts[i] ?? []);
+      if (created === 0) await this.wake.waitAtMost(LIMITS.LEASE_RENEW_MS);
     } catch (error) {
       this.deps.onError(toChatifyError(error, `read of ${this.deps.group}`, true));
       await sleep(this.deps.clock, RETRY_MS);

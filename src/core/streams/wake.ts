@@ -67,6 +67,13 @@ export class Wake {
     this.pending = false;
   }
 
+  /** The same, but for no longer than `ms`. */
+  async waitAtMost(ms: number): Promise<void> {
+    const timer = this.clock.after(ms, () => this.now());
+    await this.wait();
+    timer.cancel();
+  }
+
   async whileBlocked<T>(read: Promise<T>): Promise<T> {
     this.reads++;
     this.blocked = true;

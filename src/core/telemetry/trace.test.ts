@@ -1,9 +1,11 @@
 import { afterEach, expect, test } from "bun:test";
 import { systemRandom } from "../clock.ts";
+import { PROBLEMS_PER_SECOND } from "./telemetry.ts";
 import { createTracer, silentTracer } from "./trace.ts";
 import { NO_SPAN, parseTraceparent } from "./traceparent.ts";
 
 interface ExportedSpan {
+  links: { traceId: string; spanId: string }[];
   traceId: string;
   spanId: string;
   parentSpanId?: string;
@@ -89,6 +91,51 @@ test("the share of sampled traces is the configured ratio", async () => {
   for (let i = 0; i < 4_000; i++) if (tracer.sample() !== "") sampled++;
   expect(sampled / 4_000).toBeCloseTo(0.25, 1);
   await tracer.shutdown();
+});
+
+test("a span whose children left before it ended is recorded under the id that they have", async () => {
+  const tracer = await createTracer(config);
+  const self = tracer.child(incoming);
+  expect(tracer.child("")).toBe("");
+  const below = tracer.span({ name: "below", parent: self, start: 2, end: 3 });
+  expect(tracer.span({ name: "above", parent: incoming, self, start: 1, end: 2 })).toBe(self);
+  await tracer.shutdown();
+  const ids = (text: string) => parseTraceparent(text)?.spanId ?? "none";
+  const [above, child] = [...exported].sort((a, b) => a.name.localeCompare(b.name));
+  expect([above?.spanId, above?.parentSpanId]).toEqual([ids(self), "b".repeat(16)]);
+  expect([child?.spanId, child?.parentSpanId]).toEqual([ids(below), ids(self)]);
+});
+
+test("what follows a sampled trace is sampled, in a trace of its own, and linked to it", async () => {
+  const never = await createTracer({ ...config, traceSampleRatio: 0 });
+  expect(never.follow("")).toBe("");
+  const next = never.follow(incoming);
+  never.span({ name: "replay", parent: next, link: incoming, start: 1, end: 2 });
+  // A trace without a span yet has nothing to be linked to, and rubbish is no link.
+  never.span({ name: "unlinked", parent: next, link: next, start: 1, end: 2 });
+  never.span({ name: "unlinked", parent: next, link: "rubbish", start: 1, end: 2 });
+  await never.shutdown();
+  expect(exported.every(({ traceId }) => traceId !== "a".repeat(32))).toBe(true);
+  expect(exported.map(({ links }) => links.length)).toEqual([1, 0, 0]);
+  expect(exported[0]?.links[0]).toMatchObject({
+    traceId: "a".repeat(32),
+    spanId: "b".repeat(16),
+  });
+});
+
+test("problems are sampled whatever the ratio, but not without a bound", async () => {
+  let now = 0;
+  const clock = { monotonic: () => now };
+  const never = await createTracer({ ...config, traceSampleRatio: 0 }, systemRandom, clock);
+  expect(never.sampleProblem(incoming)).toBe(incoming);
+  const count = () => [...Array(1_000)].filter(() => never.sampleProblem("") !== "").length;
+  expect(count()).toBe(PROBLEMS_PER_SECOND);
+  expect(count()).toBe(0);
+  now += 500;
+  expect(count()).toBe(PROBLEMS_PER_SECOND / 2);
+  now += 3_600_000;
+  expect(count()).toBe(PROBLEMS_PER_SECOND);
+  await never.shutdown();
 });
 
 test("a dead collector does not hold up shutdown", async () => {

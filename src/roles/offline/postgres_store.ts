@@ -42,6 +42,8 @@ export interface PostgresStoreOptions {
   readonly telemetry: Telemetry;
   /** How long to wait for a database that is not there yet. */
   readonly openMsMax?: number;
+  /** How long one call may take. */
+  readonly timeoutMs?: number;
 }
 
 const OPEN_MS_MAX = 30_000;

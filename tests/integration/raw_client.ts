@@ -41,6 +41,11 @@ export class RawClient {
     this.socket.send(JSON.stringify(frames.length === 1 ? frames[0] : frames));
   }
 
+  /** Sends text as it is. */
+  raw(text: string): void {
+    this.socket.send(text);
+  }
+
   chat(to: string, content: string, clientMsgId: string, extra: object = {}): void {
     const frame = { type: "send", to_user_id: to, content, client_msg_id: clientMsgId, ...extra };
     this.send(frame);

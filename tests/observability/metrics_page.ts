@@ -64,6 +64,11 @@ export function metricsPage(entries: readonly MetricEntry[]): string {
   return page;
 }
 
+/** The page without what the formatter puts into tables to align them. */
+export function unaligned(page: string): string {
+  return page.replace(/ +/g, " ").replace(/-{3,}/g, "---");
+}
+
 /** Longer lists of values are below the tables. */
 const INLINE_MAX = 6;
 
@@ -84,5 +89,6 @@ export function unitOf(name: string): string {
 
 if (import.meta.main) {
   await Bun.write(METRICS_PAGE, metricsPage(catalogue()));
-  process.exit(0);
+  const format = ["bunx", "biome", "format", "--write", METRICS_PAGE];
+  process.exit(await Bun.spawn(format, { stdout: "ignore" }).exited);
 }

@@ -43,6 +43,8 @@ export interface LogicDeps {
   readonly random: Random;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
+  /** Opens the HTTP listener; `serveRole` when absent. The simulator has no sockets. */
+  readonly serve?: typeof serveRole;
 }
 
 export interface LogicRole extends Service {
@@ -90,7 +92,7 @@ class Logic implements LogicRole {
   }
 
   async start(): Promise<void> {
-    const { config, trunk, telemetry } = this.deps;
+    const { config, serve = serveRole, trunk, telemetry } = this.deps;
     trunk.attach({
       onUp: (peer) => this.announcer.onUp(peer),
       onDown: (peer) => this.announcer.onDown(peer),
@@ -103,7 +105,7 @@ class Logic implements LogicRole {
       intake: this.intake,
       notices: { changed: (conversation) => this.announceChange(conversation) },
     });
-    this.server = serveRole({
+    this.server = serve({
       app,
       host: config.host,
       port: config.port,

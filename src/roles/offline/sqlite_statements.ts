@@ -8,6 +8,10 @@ export type SqliteStatements = ReturnType<typeof prepareStatements>;
 const given = sql.placeholder;
 
 export function prepareStatements(db: BunSQLiteDatabase) {
+  return { ...prepareWrites(db), ...prepareReads(db) };
+}
+
+function prepareWrites(db: BunSQLiteDatabase) {
   // The zero is literal, or SQLite could not tell that the partial index covers this.
   const expired = and(sql`${messages.expire_time} > 0`, lt(messages.expire_time, given("now")));
   const oldestExpired = db
@@ -33,11 +37,6 @@ export function prepareStatements(db: BunSQLiteDatabase) {
       .delete(messages)
       .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
       .prepare(),
-    epoch: db
-      .select({ epoch: partitionEpochs.epoch })
-      .from(partitionEpochs)
-      .where(eq(partitionEpochs.partition, given("partition")))
-      .prepare(),
     setEpoch: db
       .insert(partitionEpochs)
       .values({ partition: given("partition"), epoch: given("epoch") })
@@ -45,6 +44,21 @@ export function prepareStatements(db: BunSQLiteDatabase) {
         target: partitionEpochs.partition,
         set: { epoch: sql`excluded.epoch` },
       })
+      .prepare(),
+    sweep: db
+      .delete(messages)
+      .where(inArray(messages.position, oldestExpired))
+      .returning({ user_id: messages.user_id, msg_id: messages.msg_id })
+      .prepare(),
+  };
+}
+
+function prepareReads(db: BunSQLiteDatabase) {
+  return {
+    epoch: db
+      .select({ epoch: partitionEpochs.epoch })
+      .from(partitionEpochs)
+      .where(eq(partitionEpochs.partition, given("partition")))
       .prepare(),
     page: db
       .select()
@@ -69,11 +83,6 @@ export function prepareStatements(db: BunSQLiteDatabase) {
       .from(messages)
       .where(eq(messages.user_id, given("user_id")))
       .limit(1)
-      .prepare(),
-    sweep: db
-      .delete(messages)
-      .where(inArray(messages.position, oldestExpired))
-      .returning({ user_id: messages.user_id, msg_id: messages.msg_id })
       .prepare(),
     count: db.select({ rows: sql<number>`count(*)` }).from(messages).prepare(),
     // Rows that this connection has changed so far: what a write changed is the difference.

@@ -40,6 +40,8 @@ export interface PushDeps {
   readonly random: Random;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
+  /** Opens the HTTP listener; `serveRole` when absent. The simulator has no sockets. */
+  readonly serve?: typeof serveRole;
 }
 
 export interface PushRole extends Service {
@@ -94,7 +96,7 @@ class Push implements PushRole {
   }
 
   async start(): Promise<void> {
-    const { clock, config, directory, telemetry, trunk } = this.deps;
+    const { clock, config, directory, serve = serveRole, telemetry, trunk } = this.deps;
     trunk.attach({
       onUp: (peer) => {
         this.announcer.onUp(peer);
@@ -105,7 +107,7 @@ class Push implements PushRole {
         if (message.to === "push") this.onMessage(peer, message);
       },
     });
-    this.server = serveRole({
+    this.server = serve({
       app: createPushApi({ ...this.deps, directory }),
       host: config.host,
       port: config.port,

@@ -1,0 +1,60 @@
+/** What must not be left once nothing happens any more and everybody has acked everything. */
+import { TOPICS, type Topic } from "../core/topology.ts";
+import { type Cluster, PARTITIONS } from "./cluster.ts";
+import type { Device } from "./device.ts";
+
+/** In words; empty when the cluster is at rest. */
+export function lookAtRest(cluster: Cluster, devices: readonly Device[], nowMs: number): string[] {
+  return [
+    ...unsettled(cluster),
+    ...rows(cluster, nowMs),
+    ...marks(cluster),
+    ...sessions(cluster, devices),
+  ];
+}
+
+function unsettled({ engine }: Cluster): string[] {
+  const left: string[] = [];
+  for (const topic of Object.keys(TOPICS) as Topic[]) {
+    const { partitions } = TOPICS[topic];
+    const count = partitions === 1 ? 1 : PARTITIONS[partitions];
+    for (let partition = 0; partition < count; partition++) {
+      const key = engine.keys.stream(topic, partition);
+      const { length, pending } = engine.streamAt(key);
+      if (length > 0) left.push(`${key} has ${length} entries, ${pending.size} of them pending`);
+    }
+  }
+  return left;
+}
+
+function rows({ database }: Cluster, nowMs: number): string[] {
+  return database
+    .all()
+    .filter(({ expire_time }) => expire_time === 0 || expire_time * 1_000 > nowMs)
+    .map(({ user_id, msg_id }) => `the store has ${msg_id} for ${user_id}`);
+}
+
+function marks({ engine }: Cluster): string[] {
+  const left: string[] = [];
+  for (let partition = 0; partition < PARTITIONS.user; partition++) {
+    for (const user of engine.fieldsOf(engine.keys.map("stored", "push", partition)).keys()) {
+      left.push(`${user} is marked as having stored messages`);
+    }
+  }
+  return left;
+}
+
+/** The directory is to know exactly the devices that are connected. */
+function sessions({ engine }: Cluster, devices: readonly Device[]): string[] {
+  const known = [...engine.sessions.values()].flatMap((users) =>
+    [...users].flatMap(([user, json]) =>
+      (JSON.parse(json) as { device: string }[]).map(({ device }) => `${user}/${device}`),
+    ),
+  );
+  const online = devices.filter((device) => device.online).map(({ user, id }) => `${user}/${id}`);
+  return [
+    ...known.filter((name) => !online.includes(name)).map((name) => `${name} is not online`),
+    ...online.filter((name) => !known.includes(name)).map((name) => `${name} is not registered`),
+    ...devices.filter((device) => !device.online).map(({ user }) => `${user} could not come back`),
+  ];
+}

@@ -1,0 +1,120 @@
+/** What users do in a world: they write to each other and to groups, groups change, systems push. */
+import type { Cluster } from "./cluster.ts";
+import type { Device, Operation } from "./device.ts";
+import type { History } from "./history.ts";
+import { post } from "./node.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { SeededRandom } from "./seeded_random.ts";
+
+export interface WorkloadDeps {
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly history: History;
+  readonly cluster: Cluster;
+  readonly devices: readonly Device[];
+  readonly users: readonly string[];
+}
+
+const HTTP_TIMEOUT_MS = 8_000;
+const GROUPS = ["g1", "g2"];
+const GROUP_PATH = "/chatify/logic/v1/groups";
+
+export class Workload {
+  /** Messages and pushes that were asked for. */
+  operations = 0;
+
+  constructor(private readonly deps: WorkloadDeps) {}
+
+  /** Groups exist before anybody connects. */
+  createGroups(): void {
+    const { cluster, history, random, users } = this.deps;
+    for (const group of GROUPS) {
+      const members = random.shuffled(users).slice(0, 5);
+      const owner = members[0] ?? "";
+      void cluster.relations.createGroup(group, owner, members);
+      history.add({ kind: "group", group, change: "add", users: members, outcome: "ok" });
+    }
+  }
+
+  /** Spreads everything over the time from `from` to `to`. */
+  plan(from: number, to: number, messages: number): void {
+    const { random, scheduler } = this.deps;
+    for (let i = 0; i < messages; i++) {
+      scheduler.at(random.between(from, to), () => this.say());
+    }
+    for (let i = 0; i < 3; i++) scheduler.at(random.between(from, to), () => this.changeGroup());
+    for (let i = 0; i < 3; i++) scheduler.at(random.between(from, to), () => this.push());
+  }
+
+  private say(): void {
+    const { devices, random, users } = this.deps;
+    const device = random.pick(devices);
+    const burst = random.chance(0.2) ? random.int(2, 5) : 1;
+    const target = random.chance(0.35) ? "GROUP" : "USER";
+    const to = target === "GROUP" ? random.pick(GROUPS) : this.partner(device.user);
+    for (let i = 0; i < burst; i++) device.submit(this.operation(target, to, random.pick(users)));
+  }
+
+  /** Everybody talks to few others, so that conversations get long. */
+  private partner(user: string): string {
+    const { random, users } = this.deps;
+    const at = users.indexOf(user);
+    const near = [1, 2, users.length - 1].map((step) => users[(at + step) % users.length] ?? user);
+    return random.chance(0.8) ? random.pick(near) : random.pick(users.filter((u) => u !== user));
+  }
+
+  /** `claim` is whom the client pretends to be, which nobody may believe. */
+  private operation(target: "USER" | "GROUP", to: string, claim: string): Operation {
+    const { random, scheduler } = this.deps;
+    const op = `m${++this.operations}`;
+    const nowS = Math.floor(scheduler.now() / 1_000);
+    const expireTime = random.chance(0.1) ? nowS + random.int(1, 4) : 0;
+    return { op, target, to, expireTime, content: JSON.stringify({ token: op, claim }) };
+  }
+
+  private changeGroup(): void {
+    const { cluster, history, random, users } = this.deps;
+    const node = cluster.of("logic").find(({ app, draining }) => app !== null && !draining);
+    if (node?.app == null) return;
+    const group = random.pick(GROUPS);
+    const change = random.chance(0.6) ? "remove" : "add";
+    const event = { kind: "group" as const, group, change, users: [random.pick(users)] } as const;
+    history.add({ ...event, outcome: "asked" });
+    const path = `${GROUP_PATH}/${group}/members`;
+    const method = change === "add" ? "POST" : "DELETE";
+    const done = this.once((outcome) => history.add({ ...event, outcome }));
+    post(node.app, path, { user_ids: event.users }, method).then(
+      (response) => done(response.status === 200 ? "ok" : "unknown"),
+      () => done("unknown"),
+    );
+  }
+
+  private push(): void {
+    const { cluster, history, random, users } = this.deps;
+    const node = random.shuffled(cluster.of("logic")).find(({ app }) => app !== null);
+    if (node?.app == null) return;
+    const op = `p${++this.operations}`;
+    const to = random.shuffled(users).slice(0, random.int(1, 4));
+    const event = { kind: "push" as const, op, users: to };
+    history.add({ ...event, outcome: "asked" });
+    const content = Buffer.from(JSON.stringify({ token: op })).toString("base64");
+    const body = { content_id: op, content, push_type: "NOTICE", to_user_ids: to };
+    const done = this.once((outcome) => history.add({ ...event, outcome }));
+    post(node.app, "/chatify/logic/v1/sendSystemPush", body).then(
+      (response) => done(response.status === 200 ? "ok" : "unknown"),
+      () => done("unknown"),
+    );
+  }
+
+  /** Whoever asks waits for so long; an answer that comes later is not heard. */
+  private once(record: (outcome: "ok" | "unknown") => void) {
+    let open = true;
+    const settle = (outcome: "ok" | "unknown") => {
+      if (!open) return;
+      open = false;
+      record(outcome);
+    };
+    this.deps.scheduler.after(HTTP_TIMEOUT_MS, () => settle("unknown"));
+    return settle;
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * One simulated run: a cluster, its users, and what goes wrong, all from one seed. It boots, lives
+ * through its faults, recovers, comes to rest, and is then judged.
+ */
+import { LIMITS } from "../core/limits.ts";
+import type { Telemetry } from "../core/telemetry/telemetry.ts";
+import type { Role } from "../core/topology.ts";
+import { checkHistory, type Verdict, type Violation } from "./checker.ts";
+import { Cluster } from "./cluster.ts";
+import { Device, type DeviceWorld, POLITE } from "./device.ts";
+import { Faults } from "./faults.ts";
+import { History } from "./history.ts";
+import type { Host } from "./host.ts";
+import { lookAtRest } from "./rest.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { Seams } from "./seams.ts";
+import { SeededRandom } from "./seeded_random.ts";
+import { Workload } from "./workload.ts";
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly seams?: Seams;
+  readonly telemetry: (host: Host) => Telemetry;
+}
+
+export interface WorldResult {
+  readonly seed: number;
+  readonly messages: number;
+  readonly faults: number;
+  readonly events: number;
+  readonly verdict: Verdict;
+  readonly digest: string;
+  readonly history: History;
+  readonly start: number;
+}
+
+const USERS = ["ada", "bob", "cyn", "dan", "eve", "fay", "gus", "hal"];
+const MESSAGES = 45;
+const FAULTS = 6;
+const BOOT_MS = 1_500;
+const CONNECTED_MS = 3_000;
+const BUSY_MS = 18_000;
+/** Every fault is over by then, however long it lasts. */
+const FAULTS_END_MS = 11_000;
+const REST_STEP_MS = 5_000;
+const REST_MAX_MS = 180_000;
+/** An hour's slice of the dedup window may end within a run. */
+const HOUR_MS = 3_600_000;
+const EPOCH = 472_222 * HOUR_MS;
+
+export function runWorld({ seed, seams = {}, telemetry }: WorldOptions): WorldResult {
+  const random = new SeededRandom(seed * 2_654_435_761 + 1);
+  const start = EPOCH + Math.floor(random.fraction() * HOUR_MS);
+  const scheduler = new Scheduler(start);
+  const history = new History(() => scheduler.now());
+  const users = USERS.slice(0, random.int(5, USERS.length));
+  const cluster = new Cluster({ scheduler, random: random.fork(), seams, users, telemetry });
+  const devices = createDevices(cluster, scheduler, history, random, seams);
+  const base = { scheduler, history, cluster, devices, users };
+  const workload = new Workload({ ...base, random: random.fork() });
+  const faults = new Faults({ ...base, random: random.fork() });
+  const bugs: Violation[] = [];
+  let rest: string[] = [];
+  try {
+    live(base, random, workload, faults, start);
+    rest = comeToRest(base);
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    bugs.push({ rule: "no role throws", text, about: {} });
+  }
+  const verdict = checkHistory(history.events, { lastFaultAt: Math.max(faults.lastEnd, start) });
+  verdict.violations.push(...bugs);
+  for (const text of rest)
+    verdict.violations.push({ rule: "at rest nothing is left", text, about: {} });
+  return {
+    ...{ seed, start, history, verdict, messages: workload.operations, faults: faults.count },
+    ...{ events: scheduler.events, digest: history.digest() },
+  };
+}
+
+interface Base {
+  readonly scheduler: Scheduler;
+  readonly cluster: Cluster;
+  readonly devices: readonly Device[];
+}
+
+function live(
+  { cluster, devices, scheduler }: Base,
+  random: SeededRandom,
+  workload: Workload,
+  faults: Faults,
+  start: number,
+): void {
+  workload.createGroups();
+  const logics = random.int(2, 3);
+  const pushes = random.int(2, 3);
+  const roles: Exclude<Role, "offline">[] = ["access", "access", "gateway", "gateway"];
+  for (let i = 0; i < logics; i++) roles.push("logic");
+  for (let i = 0; i < pushes; i++) roles.push("push");
+  for (const role of random.shuffled(roles)) {
+    scheduler.at(start + random.between(0, BOOT_MS), () => void cluster.start(role));
+  }
+  for (const device of devices) {
+    if (random.chance(0.15)) continue;
+    scheduler.at(start + random.between(BOOT_MS, CONNECTED_MS), () => device.goOnline());
+  }
+  const busyUntil = start + CONNECTED_MS + BUSY_MS;
+  workload.plan(start + CONNECTED_MS, busyUntil, MESSAGES);
+  faults.plan(start + CONNECTED_MS, busyUntil, random.int(1, FAULTS + 2));
+  scheduler.runUntil(busyUntil);
+  faults.stop();
+  // Whoever stayed away comes back now, politely.
+  for (const device of devices) scheduler.at(busyUntil + FAULTS_END_MS, () => restore(device));
+  scheduler.runUntil(busyUntil + FAULTS_END_MS);
+}
+
+function restore(device: Device): void {
+  device.habits = { ...POLITE };
+  if (device.wire !== null) device.wire.readMs = 0;
+  device.goOnline();
+}
+
+/** Returns what is left when nothing changes any more. */
+function comeToRest({ cluster, devices, scheduler }: Base): string[] {
+  const end = scheduler.now() + REST_MAX_MS;
+  scheduler.runUntil(scheduler.now() + 2 * LIMITS.ACK_TIMEOUT_MS + 1_000);
+  for (;;) {
+    const left = lookAtRest(cluster, devices, scheduler.now());
+    if (left.length === 0 || scheduler.now() >= end) return left;
+    scheduler.runUntil(scheduler.now() + REST_STEP_MS);
+  }
+}
+
+function createDevices(
+  cluster: Cluster,
+  scheduler: Scheduler,
+  history: History,
+  random: SeededRandom,
+  seams: Seams,
+): Device[] {
+  let connections = 0;
+  const devices: Device[] = [];
+  const world: DeviceWorld = {
+    scheduler,
+    history,
+    gateways: () => cluster.of("gateway").filter(({ draining }) => !draining),
+    nextConnection: () => ++connections,
+    droppedSend: seams.droppedSend ?? 0,
+    freshClientIds: seams.freshClientIds ?? false,
+    ...(seams.leak ? { onText: (from, text) => leak(devices, from, text) } : {}),
+  };
+  for (const user of cluster.users) {
+    const count = random.chance(0.25) ? 2 : 1;
+    for (let i = 1; i <= count; i++) devices.push(new Device(user, `d${i}`, world, random.fork()));
+  }
+  return devices;
+}
+
+function leak(devices: readonly Device[], from: Device, text: string): void {
+  if (!text.includes('"type":"message"')) return;
+  const other = devices.find((device) => device.user !== from.user && device.online);
+  other?.overhear(text);
+}

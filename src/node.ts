@@ -19,6 +19,7 @@ import { createRedis } from "./core/redis/client.ts";
 import type { NodeRecord } from "./core/registry/contract.ts";
 import { RedisRegistry } from "./core/registry/redis_registry.ts";
 import { RedisRelations } from "./core/relations/redis_relations.ts";
+import type { UserStateEvent } from "./core/sessions/contract.ts";
 import { RedisSessions } from "./core/sessions/redis_sessions.ts";
 import { RedisStreams } from "./core/streams/redis_streams.ts";
 import { serveAdmin } from "./core/telemetry/admin.ts";
@@ -28,7 +29,7 @@ import { createMetrics } from "./core/telemetry/metrics.ts";
 import { startProcessMetrics } from "./core/telemetry/process_metrics.ts";
 import type { Telemetry } from "./core/telemetry/telemetry.ts";
 import { createTracer } from "./core/telemetry/trace.ts";
-import type { Role } from "./core/topology.ts";
+import { partitionOf, type Role } from "./core/topology.ts";
 import { TcpTrunk } from "./core/trunk/tcp_trunk.ts";
 import { createAccessRole } from "./roles/access/role.ts";
 import { createGatewayRole } from "./roles/gateway/role.ts";
@@ -164,7 +165,10 @@ async function createRoles(
     const { clusterSecret, offlineDatabaseUrl: databaseUrl } = config;
     const own = { host, port: ports.offline, clusterSecret, databaseUrl };
     const otherOfflineNodes = () => othersWith("offline", config, shared);
-    offline = await run(createOfflineRole({ ...base, config: own, otherOfflineNodes }));
+    const announceRows = (user: string) => announceStored(shared, config, user);
+    offline = await run(
+      createOfflineRole({ ...base, config: own, otherOfflineNodes, announceRows }),
+    );
   }
   if (has("push")) {
     const store = offline?.store ?? remoteStore(config, shared);
@@ -232,6 +236,15 @@ async function untilLinked({ membership, self, trunk }: Shared, listens: boolean
   const isMissing = ({ id }: NodeRecord) => id !== self && membership.isLive(id) && !trunk.isUp(id);
   const deadline = clock.monotonic() + limits.NODE_TTL_MS;
   while (there.some(isMissing) && clock.monotonic() < deadline) await sleep(clock, LINK_POLL_MS);
+}
+
+/** Rows that did not come from the user's push owner: it hears of them in stream order. */
+async function announceStored(shared: Shared, config: Config, user: string): Promise<void> {
+  const partition = partitionOf(user, config.partitions.user);
+  const event: UserStateEvent = ["stored", user, "", "", "", 0, 0, 0];
+  const append = { topic: "user_state", partition, body: JSON.stringify([event]) } as const;
+  const [result] = await shared.streams.append([append]);
+  if (result instanceof Error) throw result;
 }
 
 function portsOf(roles: readonly Service[]): Partial<Record<Role, number>> {

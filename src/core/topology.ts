@@ -29,7 +29,12 @@ export const TOPICS = {
   /** Resolved deliveries. One owner serialises everything for a user. */
   push_task: { producers: ["logic"], group: "push", partitionKey: "user", partitions: "user" },
   /** Online and offline events meet a user's messages at the same owner, so they cannot race. */
-  user_state: { producers: ["access"], group: "push", partitionKey: "user", partitions: "user" },
+  user_state: {
+    producers: ["access", "offline"],
+    group: "push",
+    partitionKey: "user",
+    partitions: "user",
+  },
   /** DATAREPORT messages, for the operator's own consumers; bounded by DATA_REPORT_ENTRIES_MAX. */
   data_report: { producers: ["logic"], group: null, partitionKey: "none", partitions: 1 },
   /** Entries that could not be processed, with the reason; bounded, inspected with the CLI. */

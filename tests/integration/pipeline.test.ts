@@ -235,6 +235,34 @@ for (const layout of ["all", "split"] satisfies Layout[]) {
       a.close();
     });
 
+    test("delivers what is archived over HTTP, at once to who is online and later to who is not", async () => {
+      const [here, away] = [user("here"), user("away")];
+      const h = await RawClient.connect(gateway(0), here);
+      for (const to of [here, away]) {
+        const message = {
+          msg_id: `import-${to}`,
+          message_type: "CHAT",
+          from_user_id: "importer",
+          target_type: "USER",
+          to_user_id: to,
+          content: "from the old system",
+          timestamp: 1_700_000_000,
+          expire_time: 0,
+          content_id: "",
+          conversation_id: `u:importer:${to}`,
+          seq: 1,
+          client_msg_id: "i1",
+        };
+        const body = { user_id: to, messages: [message] };
+        expect((await post("/chatify/offline/v1/ArchiveMessages", body)).status).toBe(200);
+      }
+      expect((await h.received(1))[0]).toMatchObject({ content: "from the old system" });
+      const a = await RawClient.connect(gateway(1), away);
+      expect((await a.received(1))[0]).toMatchObject({ msg_id: `import-${away}` });
+      h.close();
+      a.close();
+    });
+
     test("puts DATAREPORT aside, refuses reserved CONTROL ops, and expires in time", async () => {
       const [alice, bob] = [user("alice"), user("bob")];
       const a = await RawClient.connect(gateway(0), alice);

@@ -41,9 +41,12 @@ export interface Presence {
   readonly stored: boolean;
 }
 
-/** One event of the `user_state` stream; an entry's body is a JSON array of them. */
+/**
+ * One event of the `user_state` stream; an entry's body is a JSON array of them. `stored` says that
+ * somebody other than the owner put rows of the user into the offline store; only the user counts.
+ */
 export type UserStateEvent = [
-  kind: "online" | "offline",
+  kind: "online" | "offline" | "stored",
   user: string,
   device: string,
   access: NodeId,

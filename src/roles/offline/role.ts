@@ -28,6 +28,8 @@ export interface OfflineRoleDeps {
   readonly random?: Random;
   /** Guards the public routes; without it they refuse everybody. */
   readonly authorize?: MiddlewareHandler;
+  /** Tells push of rows that came over the public route; see OfflineAppDeps. */
+  readonly announceRows?: (userId: string) => Promise<void>;
   /** How many other offline nodes live; more than none rules SQLite out. */
   readonly otherOfflineNodes?: () => Promise<number>;
 }
@@ -64,7 +66,9 @@ class Offline implements OfflineRole {
     this.store = new ObservedStore({ opened: () => this.engine, clock, telemetry });
     const { clusterSecret } = config;
     const store = this.store;
-    this.app = createOfflineApp({ store, clusterSecret, authorize, clock, random, telemetry });
+    const announceRows = deps.announceRows ?? (() => Promise.resolve());
+    const base = { store, clusterSecret, authorize, announceRows, clock, random, telemetry };
+    this.app = createOfflineApp(base);
     this.sweeper = new Sweeper({ store, clock, telemetry });
   }
 

@@ -26,7 +26,9 @@ let files = 0;
 
 const createApp = (options: Partial<OfflineAppDeps> = {}) => {
   const random = systemRandom;
-  const deps = { store, clusterSecret, authorize: allowAll, clock, random, telemetry };
+  const announceRows = () => Promise.resolve();
+  const base = { store, clusterSecret, authorize: allowAll, clock, random, telemetry };
+  const deps = { ...base, announceRows };
   return createOfflineApp({ ...deps, ...options });
 };
 

@@ -32,6 +32,8 @@ export interface OfflineAppDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly telemetry: Telemetry;
+  /** Tells the owner of the user's partition that there are rows it does not know of. */
+  readonly announceRows: (userId: string) => Promise<void>;
 }
 
 export const allowAll: MiddlewareHandler = (_, next) => next();
@@ -61,7 +63,7 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
   return app;
 }
 
-function addPublicRoutes(app: Hono, { clock, store }: OfflineAppDeps): void {
+function addPublicRoutes(app: Hono, { announceRows, clock, store }: OfflineAppDeps): void {
   app.get(`${OFFLINE_PUBLIC_PATH}/RetrieveOfflineMessages`, async (c) => {
     const query = checked(RetrieveQuery, c.req.query());
     const { user_id, last_message_id: last } = query;
@@ -93,6 +95,7 @@ function addPublicRoutes(app: Hono, { clock, store }: OfflineAppDeps): void {
     const { user_id, messages } = checked(ArchiveBody, body);
     const now = clock.now();
     await store.archiveUnfenced(messages.map((message) => toRow(user_id, message, now)));
+    await announceRows(user_id);
     // What is stored now, so that a repeated call is answered like the first one.
     return c.json({ archived: messages.length });
   });

@@ -225,6 +225,7 @@ export class PushPartition {
     try {
       events = JSON.parse(entry.body) as UserStateEvent[];
       for (const [kind, user] of events) {
+        if (kind === "stored") this.rowsFromElsewhere(user);
         if (kind === "offline" && !this.feeds.has(user) && !this.deps.watches.has(user)) continue;
         this.presence.request(user);
       }
@@ -233,6 +234,14 @@ export class PushPartition {
       return;
     }
     this.settlement.settle("user_state", entry.id);
+  }
+
+  /** The mark is durable in the commit that settles the event, so neither can be without the other. */
+  private rowsFromElsewhere(user: string): void {
+    const feed = this.feedOf(user);
+    feed.stored = true;
+    feed.marked = true;
+    void this.settlement.mark([user]);
   }
 
   private takeTasks(entry: StreamEntry): void {

@@ -124,6 +124,7 @@ export async function startNode(
   try {
     await shared.redis.ready();
     await shared.registry.agreePartitions(config.partitions);
+    if (config.embedded) await forgetKilled(shared);
     await createRoles(config, shared, telemetry, page, roles);
     await join(config, shared, roles);
     phase = null;
@@ -164,7 +165,7 @@ async function createRoles(
   if (has("offline")) {
     const { clusterSecret, offlineDatabaseUrl: databaseUrl } = config;
     const own = { host, port: ports.offline, clusterSecret, databaseUrl };
-    const otherOfflineNodes = () => othersWith("offline", config, shared);
+    const otherOfflineNodes = () => othersWith("offline", shared);
     const announceRows = (user: string) => announceStored(shared, config, user);
     offline = await run(
       createOfflineRole({ ...base, config: own, otherOfflineNodes, announceRows }),
@@ -255,9 +256,12 @@ function portsOf(roles: readonly Service[]): Partial<Record<Role, number>> {
   return ports;
 }
 
-async function othersWith(role: Role, config: Config, shared: Shared): Promise<number> {
-  // Nobody can join an embedded cluster, so a record there is what a killed process left behind.
-  if (config.embedded) return 0;
+/** Nobody can join an embedded cluster, so whoever is still in its registry was killed. */
+async function forgetKilled({ registry }: Shared): Promise<void> {
+  for (const { id } of await registry.nodes()) await registry.leave(id);
+}
+
+async function othersWith(role: Role, shared: Shared): Promise<number> {
   const nodes = await shared.registry.nodes();
   return nodes.filter((node) => node.roles.includes(role) && node.id !== shared.self).length;
 }

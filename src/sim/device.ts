@@ -3,6 +3,7 @@
  * under the same client message id, acks what it gets, comes back when its connection ends, and can
  * be told to behave badly. What it sees goes into the history.
  */
+import { mayReconnect } from "../core/protocol/errors.ts";
 import type { ServerFrame } from "../core/protocol/frames.ts";
 import type { History } from "./history.ts";
 import type { Host } from "./host.ts";
@@ -138,8 +139,8 @@ export class Device {
         onText: (text) => {
           if (this.wire === wire) this.read(text);
         },
-        onClose: () => {
-          if (this.wire === wire) this.lost();
+        onClose: (code) => {
+          if (this.wire === wire) this.lost(code);
         },
       },
     });
@@ -150,17 +151,19 @@ export class Device {
     });
   }
 
-  private lost(): void {
-    this.drop(false);
+  private lost(code: number): void {
+    this.drop(false, code);
+    // The protocol says that coming back would not help.
+    if (!mayReconnect(code)) this.wanted = false;
     this.comeBack(this.random.between(20, 800));
   }
 
-  private drop(silently: boolean): void {
+  private drop(silently: boolean, code = 0): void {
     const { wire } = this;
     this.wire = null;
     this.gateway = null;
     this.acks = [];
-    if (this.welcomed) this.session("closed");
+    if (this.welcomed) this.session("closed", code);
     this.welcomed = false;
     if (wire === null) return;
     if (silently) wire.vanish();
@@ -173,9 +176,9 @@ export class Device {
     });
   }
 
-  private session(state: "welcome" | "closed"): void {
+  private session(state: "welcome" | "closed", code = 0): void {
     const { user, id: device, connection } = this;
-    this.world.history.add({ kind: "session", user, device, connection, state });
+    this.world.history.add({ kind: "session", user, device, connection, state, code });
   }
 
   private read(text: string): void {

@@ -65,6 +65,8 @@ export interface SessionEvent {
   readonly device: string;
   readonly connection: number;
   readonly state: "welcome" | "closed";
+  /** Of the WebSocket, when the server closed it; 0 when the client did, or nobody. */
+  readonly code: number;
 }
 
 export interface GroupChange {
@@ -132,7 +134,7 @@ function wordsOf(event: HistoryEvent): string {
       return `${user}/${device} gets ${what} on connection ${connection}`;
     }
     case "session":
-      return `${event.user}/${event.device} connection ${event.connection}: ${event.state}`;
+      return `${event.user}/${event.device} connection ${event.connection}: ${event.state}${event.code > 0 ? ` ${event.code}` : ""}`;
     case "group":
       return `group ${event.group}: ${event.change} ${event.users.join()}: ${event.outcome}`;
     case "push":

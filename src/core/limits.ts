@@ -59,7 +59,7 @@ export const LIMITS = {
   LEASE_TTL_MS: 2_500,
   LEASE_RENEW_MS: 500,
   /** A node that is silent for so long is dead. */
-  NODE_TTL_MS: 4_000,
+  NODE_TTL_MS: 3_000,
   HEARTBEAT_NODE_MS: 500,
 
   /** Unsent bytes of a trunk link; more: the link is closed. */

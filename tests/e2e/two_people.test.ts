@@ -88,6 +88,8 @@ test(
     for (const [i, text] of texts.entries()) expect(shown[i + 1]).toContain(text);
     await byId("right-banner").waitFor();
     expect(await byId("right-banner").textContent()).toContain("3 messages");
+    // A still picture needs the lights of the way to have stopped moving.
+    if (process.env.SCREENSHOT) await Bun.sleep(1_500);
     if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
   },
   START_MS,

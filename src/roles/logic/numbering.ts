@@ -94,7 +94,12 @@ export function numberEntry(out: Numbering, context: NumberingContext, entry: De
   for (let index = 0; index < entry.items.length; index++) {
     const input = entry.items[index];
     if (input === null || input === undefined) {
-      out.poison.push({ id: `${entry.id}#${index}`, reason: "item_not_decodable", body: "" });
+      // The whole entry, so that it can be replayed: what of it is known already is recognised.
+      out.poison.push({
+        id: `${entry.id}#${index}`,
+        reason: "item_not_decodable",
+        body: entry.body,
+      });
     } else if (!isNotice(input)) {
       numberItem(out, context, entry, input, index, msgIdAt(index));
     }

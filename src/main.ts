@@ -9,6 +9,7 @@ import { type Config, ConfigError, readConfig } from "./core/config.ts";
 import { LIMITS } from "./core/limits.ts";
 import { type EmbeddedRedis, startEmbeddedRedis } from "./core/redis/embedded.ts";
 import { createLog } from "./core/telemetry/log.ts";
+import { whyNotReady } from "./healthcheck.ts";
 import { type RunningNode, startNode } from "./node.ts";
 
 function configure(): Config {
@@ -22,6 +23,11 @@ function configure(): Config {
 }
 
 const config = configure();
+if (process.argv.includes("--healthcheck")) {
+  const reason = await whyNotReady(config);
+  if (reason !== null) process.stderr.write(`not ready: ${reason}\n`);
+  process.exit(reason === null ? 0 : 1);
+}
 const log = createLog(config);
 
 function die(reason: string, error?: unknown): never {

@@ -47,11 +47,16 @@ const ANSWER_MS = 3_000;
 const PING_MS = 2_500;
 const SILENCE_MS = 6_000;
 const ATTEMPTS_MAX = 40;
-const BUFFER_TEXTS = 12;
+const BUFFER_TEXTS = 4;
+/** Part of the messages that a client repeats although they may have been answered, and when. */
+const REPEATED = 0.12;
+const REPEAT_MS_MAX = 9_000;
 export const POLITE: Habits = { ackMs: 20, readMs: 0, dies: 0 };
 
 interface Sending extends Operation {
   attempts: number;
+  /** Refused for good: a repetition could only confuse. */
+  settled: boolean;
   clientMsgId: string;
   retry: Cancel;
 }
@@ -63,6 +68,8 @@ export class Device {
   habits: Habits = { ...POLITE };
   wire: Wire | null = null;
   private wanted = false;
+  /** The server said that coming back would not help. */
+  private sentAway = false;
   private welcomed = false;
   private connection = 0;
   private heardAt = 0;
@@ -82,11 +89,17 @@ export class Device {
     return this.welcomed;
   }
 
+  /** It wants to be online, and is not. */
+  get stranded(): boolean {
+    return this.wanted && !this.welcomed;
+  }
+
   /** The host of the gateway that it is connected to. */
   gateway: Host | null = null;
 
   goOnline(): void {
     this.wanted = true;
+    this.sentAway = false;
     if (this.wire === null) this.connect();
   }
 
@@ -102,14 +115,20 @@ export class Device {
   }
 
   submit(operation: Operation): void {
-    const sending = {
-      ...operation,
-      attempts: 0,
-      clientMsgId: `c-${operation.op}`,
-      retry: () => {},
-    };
+    const clientMsgId = `c-${operation.op}`;
+    const none = { attempts: 0, settled: false, retry: () => {} };
+    const sending: Sending = { ...operation, ...none, clientMsgId };
     this.unanswered.set(operation.op, sending);
     if (this.welcomed) this.attempt(sending);
+    if (!this.random.chance(REPEATED)) return;
+    this.world.scheduler.after(this.random.between(0, REPEAT_MS_MAX), () => this.repeat(sending));
+  }
+
+  /** It lost its memory of the answer, as a page does that is loaded again. */
+  private repeat(sending: Sending): void {
+    if (sending.attempts === 0 || sending.settled) return;
+    this.unanswered.set(sending.op, sending);
+    this.attempt(sending);
   }
 
   /** For a planted bug: what somebody else was sent arrives here as well. */
@@ -153,8 +172,7 @@ export class Device {
 
   private lost(code: number): void {
     this.drop(false, code);
-    // The protocol says that coming back would not help.
-    if (!mayReconnect(code)) this.wanted = false;
+    if (!mayReconnect(code)) this.sentAway = true;
     this.comeBack(this.random.between(20, 800));
   }
 
@@ -172,7 +190,7 @@ export class Device {
 
   private comeBack(ms: number): void {
     this.world.scheduler.after(ms, () => {
-      if (this.wanted && this.wire === null) this.connect();
+      if (this.wanted && !this.sentAway && this.wire === null) this.connect();
     });
   }
 
@@ -300,6 +318,7 @@ export class Device {
       return;
     }
     sending.retry();
+    sending.settled = answer === "rejected";
     this.unanswered.delete(op);
   }
 

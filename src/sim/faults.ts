@@ -17,9 +17,17 @@ export interface FaultDeps {
   readonly history: History;
   readonly cluster: Cluster;
   readonly devices: readonly Device[];
+  /** Called when something begins or ends to go wrong. */
+  readonly onTrouble: () => void;
 }
 
 const ROLES = ["gateway", "access", "logic", "logic", "push", "push"] as const;
+/** The requests at which something happens to a process of each role; "" is any. */
+const AMBUSHED: Partial<Record<Role, readonly string[]>> = {
+  access: ["append", "append", "register", "unregister", ""],
+  logic: ["commit", "commit", "commit", "lease", "read", "take", "map_slices"],
+  push: ["commit", "commit", "lookup", "lease", "read", "take", "map_slices"],
+};
 /** A fault that waits for something to happen is over after so long, whether it did or not. */
 const AMBUSH_MS = 3_000;
 
@@ -31,9 +39,11 @@ export class Faults {
   private readonly kinds: (() => void)[] = [
     () => this.crash(),
     () => this.crash(),
-    () => this.crashAtAwait(),
-    () => this.crashAtAwait(),
-    () => this.crashAtAwait(),
+    () => this.ambush("kill"),
+    () => this.ambush("kill"),
+    () => this.ambush("break"),
+    () => this.ambush("break"),
+    () => this.ambush("stop"),
     () => this.pause(),
     () => this.pause(),
     () => this.pause(),
@@ -74,14 +84,16 @@ export class Faults {
   }
 
   /** No more faults begin; those that wait for something to happen give up. */
-  stop(): void {
+  finish(): void {
     this.ending = true;
     for (const node of this.deps.cluster.nodes) node.link.watch = null;
   }
 
   private note(text: string): void {
-    this.deps.history.add({ kind: "note", text });
-    this.end = Math.max(this.end, this.deps.scheduler.now());
+    const { history, onTrouble, random, scheduler } = this.deps;
+    history.add({ kind: "note", text });
+    this.end = Math.max(this.end, scheduler.now());
+    if (!this.ending && random.chance(0.6)) onTrouble();
   }
 
   /** Runs `fn` after a time, which is when the fault is over. */
@@ -116,18 +128,28 @@ export class Faults {
     });
   }
 
-  /** The process dies at one of its next requests to Redis: just before, or just after, its effect. */
-  private crashAtAwait(): void {
+  /**
+   * Something happens to a process at one of its next requests to Redis, just before or just after
+   * the request has its effect: it dies, or stops, or loses its connection.
+   */
+  private ambush(action: "kill" | "break" | "stop"): void {
     const { random, scheduler } = this.deps;
     const node = this.anyNode();
     if (node === null) return;
     const moment = random.pick(["before", "after"] as const);
-    const operation = random.pick(["commit", "append", "register", "lease", "read", "take", ""]);
-    let skip = random.int(0, 6);
+    const operation = random.pick(AMBUSHED[node.role] ?? [""]);
+    let skip = random.int(0, 4);
+    let times = action === "break" ? random.int(1, 3) : 1;
     node.link.watch = (name, when) => {
       if (when !== moment || (operation !== "" && name !== operation) || skip-- > 0) return;
-      node.link.watch = null;
-      this.kill(node, `is killed ${moment} a ${name} takes effect`);
+      if (--times <= 0) node.link.watch = null;
+      const where = `${moment} a ${name} takes effect`;
+      if (action === "kill") this.kill(node, `is killed ${where}`);
+      else if (action === "stop") this.stop(node, `is stopped ${where}`);
+      else {
+        this.note(`${node.host.id} loses its connections to Redis ${where}`);
+        node.link.break();
+      }
     };
     scheduler.after(AMBUSH_MS, () => {
       node.link.watch = null;
@@ -135,16 +157,22 @@ export class Faults {
   }
 
   private pause(): void {
-    const { cluster, scheduler } = this.deps;
     const node = this.anyNode();
-    if (node === null || node.host.paused) return;
-    this.note(`${node.host.id} is stopped`);
+    if (node !== null) this.stop(node, "is stopped");
+  }
+
+  /** SIGSTOP, and SIGCONT some time later. */
+  private stop(node: Node, how: string): void {
+    const { cluster, random } = this.deps;
+    if (node.host.paused) return;
+    this.note(`${node.host.id} ${how}`);
     cluster.pause(node);
-    this.later(100, 7_000, () => {
+    // Mostly for longer than the lease lasts: what wakes up then is an owner of nothing.
+    const from = random.chance(0.6) ? 2_600 : 100;
+    this.later(from, 7_000, () => {
       if (!node.host.alive) return;
       cluster.resume(node);
       this.note(`${node.host.id} goes on`);
-      scheduler.after(0, () => {});
     });
   }
 

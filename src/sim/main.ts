@@ -40,7 +40,14 @@ async function simulate(from: number, seeds: number): Promise<number> {
   const seconds = (systemClock.monotonic() - started) / 1_000;
   const duplicateRatio = Number((sums.duplicates / Math.max(1, sums.frames)).toFixed(4));
   const speed = Number((seeds / seconds).toFixed(1));
-  const line = { seeds, from, ...sums, duplicate_ratio: duplicateRatio, seeds_per_s: speed, failed };
+  const line = {
+    seeds,
+    from,
+    ...sums,
+    duplicate_ratio: duplicateRatio,
+    seeds_per_s: speed,
+    failed,
+  };
   process.stdout.write(`${JSON.stringify(line)}\n`);
   return failed.length;
 }

@@ -114,7 +114,7 @@ export class RedisServer {
 export class RedisLink implements MemoryAccess {
   private commands = new Connection();
   private reads = new Connection();
-  /** Called around each execution with what happens; the fault schedule kills processes here. */
+  /** Called around each execution with what happens; the fault schedule lies in wait here. */
   watch: ((operation: string, moment: "before" | "after") => void) | null = null;
   /** Reads that Redis may still serve although the process is stopped: the one that blocks there. */
   private blockedReads = 0;
@@ -211,7 +211,10 @@ export class RedisLink implements MemoryAccess {
     reject: (error: unknown) => void,
   ): void {
     const { host, server } = this;
+    const late = call.broken;
     if (host.alive) this.watch?.(call.operation, "before");
+    // It was its own connection that broke just then.
+    if (call.broken && !late) return;
     call.executed = true;
     let settle: () => void;
     try {

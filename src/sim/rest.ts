@@ -55,6 +55,6 @@ function sessions({ engine }: Cluster, devices: readonly Device[]): string[] {
   return [
     ...known.filter((name) => !online.includes(name)).map((name) => `${name} is not online`),
     ...online.filter((name) => !known.includes(name)).map((name) => `${name} is not registered`),
-    ...devices.filter((device) => !device.online).map(({ user }) => `${user} could not come back`),
+    ...devices.filter((device) => device.stranded).map(({ user }) => `${user} could not come back`),
   ];
 }

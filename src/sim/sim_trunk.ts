@@ -14,6 +14,8 @@ export interface TrunkTap {
   receive?(self: NodeId, peer: NodeId, message: TrunkMessage): readonly TrunkMessage[];
   /** False keeps the process from hearing that a link is up. */
   up?(self: NodeId, peer: NodeId): boolean;
+  /** The same of a link that is down. */
+  down?(self: NodeId, peer: NodeId): boolean;
 }
 
 export class SimTrunk implements Trunk {
@@ -72,6 +74,7 @@ export class SimTrunk implements Trunk {
 
   private down(peer: NodeId): void {
     this.known.delete(peer);
+    if (this.tap.down?.(this.self, peer) === false) return;
     for (const handlers of this.handlers) handlers.onDown(peer);
   }
 

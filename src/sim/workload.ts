@@ -46,6 +46,16 @@ export class Workload {
     for (let i = 0; i < 3; i++) scheduler.at(random.between(from, to), () => this.push());
   }
 
+  /** Trouble attracts traffic: several users write at once, a moment apart. */
+  rush(): void {
+    const { random, scheduler } = this.deps;
+    let wait = random.between(0, 20);
+    for (let i = random.int(2, 5); i > 0; i--) {
+      scheduler.after(wait, () => this.say());
+      wait += random.between(0.2, 6);
+    }
+  }
+
   private say(): void {
     const { devices, random, users } = this.deps;
     const device = random.pick(devices);

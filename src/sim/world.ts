@@ -35,7 +35,8 @@ export interface WorldResult {
 }
 
 const USERS = ["ada", "bob", "cyn", "dan", "eve", "fay", "gus", "hal"];
-const MESSAGES = 45;
+const FIRST_DEVICE = "d1";
+const MESSAGES = 40;
 const FAULTS = 6;
 const BOOT_MS = 1_500;
 const CONNECTED_MS = 3_000;
@@ -58,7 +59,8 @@ export function runWorld({ seed, seams = {}, telemetry }: WorldOptions): WorldRe
   const devices = createDevices(cluster, scheduler, history, random, seams);
   const base = { scheduler, history, cluster, devices, users };
   const workload = new Workload({ ...base, random: random.fork() });
-  const faults = new Faults({ ...base, random: random.fork() });
+  const onTrouble = () => workload.rush();
+  const faults = new Faults({ ...base, random: random.fork(), onTrouble });
   const bugs: Violation[] = [];
   let rest: string[] = [];
   try {
@@ -108,16 +110,19 @@ function live(
   workload.plan(start + CONNECTED_MS, busyUntil, MESSAGES);
   faults.plan(start + CONNECTED_MS, busyUntil, random.int(1, FAULTS + 2));
   scheduler.runUntil(busyUntil);
-  faults.stop();
-  // Whoever stayed away comes back now, politely.
-  for (const device of devices) scheduler.at(busyUntil + FAULTS_END_MS, () => restore(device));
+  faults.finish();
+  scheduler.at(busyUntil + FAULTS_END_MS, () => {
+    for (const device of devices) restore(device, random);
+  });
   scheduler.runUntil(busyUntil + FAULTS_END_MS);
 }
 
-function restore(device: Device): void {
+/** Whoever stayed away comes back, politely; only of several devices one may stay away for good. */
+function restore(device: Device, random: SeededRandom): void {
   device.habits = { ...POLITE };
   if (device.wire !== null) device.wire.readMs = 0;
-  device.goOnline();
+  if (device.id !== FIRST_DEVICE && random.chance(0.4)) device.goAway();
+  else device.goOnline();
 }
 
 /** Returns what is left when nothing changes any more. */
@@ -151,7 +156,8 @@ function createDevices(
   };
   for (const user of cluster.users) {
     const count = random.chance(0.25) ? 2 : 1;
-    for (let i = 1; i <= count; i++) devices.push(new Device(user, `d${i}`, world, random.fork()));
+    for (let i = 1; i <= count; i++)
+      devices.push(new Device(user, i === 1 ? FIRST_DEVICE : `d${i}`, world, random.fork()));
   }
   return devices;
 }

@@ -8,6 +8,10 @@
  * That is why a stale offline event never clears a newer connection. `epoch` grows with each
  * registration in the partition, also when the same connection is registered again through another
  * access node; so an unregister that was late on the way cannot end the newer registration.
+ *
+ * Registrations can be late as well: repeated while Redis was away, or read from a socket by an
+ * access node that had been stopped. So of two registrations of a device the one with the later
+ * `since` stands, whichever comes first, and the earlier one is refused as superseded.
  */
 
 import type { ConnId } from "../trunk/messages.ts";
@@ -20,7 +24,7 @@ export interface Session {
   readonly gateway: NodeId;
   readonly conn: ConnId;
   readonly epoch: number;
-  /** Unix ms of the handshake. */
+  /** Unix ms of the handshake; each registration of the same connection counts one more. */
   readonly since: number;
 }
 
@@ -29,9 +33,12 @@ export type NewSession = Omit<Session, "epoch">;
 export type SessionRef = Pick<Session, "user" | "device" | "gateway" | "conn" | "epoch">;
 
 export interface Registered {
-  /** 0 when the session was refused because the user has DEVICES_PER_USER_MAX others. */
+  /** 0 when the session was refused. */
   readonly epoch: number;
-  /** The session of the same device that this one replaced, if it was another connection. */
+  /**
+   * The session of the same device that this one replaced, if it was another connection. Of a
+   * refused one: the later session that stands, or null when the user has DEVICES_PER_USER_MAX others.
+   */
   readonly replaced: Session | null;
 }
 

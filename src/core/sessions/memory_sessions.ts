@@ -77,6 +77,8 @@ export class MemorySessions implements SessionDirectory {
     if (at < 0 && sessions.length >= this.deps.limits.DEVICES_PER_USER_MAX) {
       return { epoch: 0, replaced: null };
     }
+    const later = sessions[at];
+    if (later !== undefined && since < later.since) return { epoch: 0, replaced: later };
     const partition = this.partitionOf(user);
     const epoch = this.engine.count(this.engine.keys.sessionEpoch(partition));
     const old = sessions[at] ?? null;

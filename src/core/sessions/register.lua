@@ -3,7 +3,8 @@
 -- KEYS[2]: the epoch counter. KEYS[3]: the user_state stream.
 -- ARGV[1]: most devices of a user. ARGV[2]: the access node that registers.
 -- ARGV[3 …]: user, device, gateway, conn, since of each session.
--- Returns for each session its epoch (0: refused) and the JSON of the one it replaced, or ''.
+-- Returns for each session its epoch (0: refused) and the JSON of the one it replaced, or ''. A late
+-- registration is refused in favour of a later one, which is then the second value.
 local devices_max, access = tonumber(ARGV[1]), ARGV[2]
 local result, events = {}, {}
 for a = 3, #ARGV, 5 do
@@ -19,6 +20,9 @@ for a = 3, #ARGV, 5 do
   if not old and #sessions >= devices_max then
     result[#result + 1] = 0
     result[#result + 1] = ''
+  elseif old and since < old[6] then
+    result[#result + 1] = 0
+    result[#result + 1] = cjson.encode(old)
   else
     local epoch = redis.call('INCR', KEYS[2])
     sessions[at] = {device, access, gateway, conn, epoch, since}

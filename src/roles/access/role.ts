@@ -75,15 +75,14 @@ class AccessRole implements Service {
   async start(): Promise<void> {
     this.deps.trunk.attach({
       onUp: () => {},
-      onDown: (peer) => this.claims.drop(peer),
+      onDown: (peer) => {
+        this.claims.drop(peer);
+        this.linkLost(peer);
+      },
       onMessage: (peer, message) => {
         if (message.to === "access") this.onMessage(peer, message);
       },
     });
-    this.deps.membership.onChange((_nodes, gone) => {
-      for (const node of gone) this.gatewayGone(node.id);
-    });
-    this.deps.clock.every(this.deps.limits.NODE_TTL_MS, () => this.sweep());
     this.started = true;
   }
 
@@ -163,15 +162,19 @@ class AccessRole implements Service {
 
   private registered(session: HeldSession, result: Registered): void {
     const { gateway, conn } = session;
-    const refused = result.epoch === 0 ? "too_many_devices" : "";
+    const old = result.replaced;
+    // Superseded by a later one, or only by a clock that is ahead of its gateway's: so it may return.
+    const refusal = old === null ? "too_many_devices" : "rebalance";
+    const refused = result.epoch === 0 ? refusal : "";
+    // A late answer about a connection that has been registered here again since.
+    if (refused !== "" && this.sessions.get(gateway, conn) !== session) return;
     if (refused !== "") this.sessions.remove(session);
     this.deps.trunk.send(gateway, {
       to: "gateway",
       t: "registered",
       conns: [[conn, result.epoch, refused]],
     });
-    const old = result.replaced;
-    if (old !== null) {
+    if (old !== null && refused === "") {
       this.deps.trunk.send(old.access, {
         to: "access",
         t: "close",
@@ -205,22 +208,17 @@ class AccessRole implements Service {
     }
   }
 
-  private gatewayGone(gateway: NodeId): void {
-    // It was only silent at the registry; its link says that it lives.
-    if (this.deps.trunk.isUp(gateway)) return;
-    for (const session of this.sessions.takeGateway(gateway)) this.registrar.unregister(session);
-    this.deps.telemetry.metrics.sessions.set(this.sessions.count());
-  }
-
   /**
-   * A gateway that lives but has no link to us has registered its connections elsewhere: they are
-   * not ours any more. Its later epochs make our copies harmless until this sweep forgets them.
+   * A gateway that lives registers its connections again, here or elsewhere. What it does not, it has
+   * lost meanwhile and cannot tell, or it is dead itself: those sessions end when the others have had
+   * their time. The epoch keeps those that were registered again.
    */
-  private sweep(): void {
-    for (const gateway of this.sessions.gateways()) {
-      if (this.deps.trunk.isUp(gateway)) continue;
-      if (!this.deps.membership.isLive(gateway)) this.gatewayGone(gateway);
-      else this.sessions.takeGateway(gateway);
-    }
+  private linkLost(gateway: NodeId): void {
+    const lost = this.sessions.takeGateway(gateway);
+    if (lost.length === 0) return;
+    this.deps.telemetry.metrics.sessions.set(this.sessions.count());
+    this.deps.clock.after(this.deps.limits.NODE_TTL_MS, () => {
+      for (const session of lost) this.registrar.unregister(session);
+    });
   }
 }

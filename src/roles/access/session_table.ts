@@ -46,10 +46,6 @@ export class SessionTable {
     return conns === undefined ? [] : [...conns.values()];
   }
 
-  gateways(): NodeId[] {
-    return [...this.byGateway.keys()];
-  }
-
   count(): number {
     let count = 0;
     for (const conns of this.byGateway.values()) count += conns.size;

@@ -50,7 +50,9 @@ export class Bindings {
     conn.access = access ?? null;
     conn.boundAt = this.deps.clock.monotonic();
     if (access === undefined) return;
-    this.deps.links.register(access, [conn.user, conn.device, conn.id, conn.since]);
+    // Each registration is later than the one before, so that none that is late can undo it.
+    const since = conn.since + conn.bindings++;
+    this.deps.links.register(access, [conn.user, conn.device, conn.id, since]);
   }
 
   /** Binds every connection that has no access node. */
@@ -107,12 +109,15 @@ export class Bindings {
     peer: NodeId,
     answers: readonly [ConnId, epoch: number, refused: CloseReason | ""][],
   ): void {
-    const { clock, connections, downlink, limits, selfNode, uplink } = this.deps;
+    const { clock, connections, downlink, limits, links, selfNode, uplink } = this.deps;
     for (const [id, epoch, refused] of answers) {
       const conn = connections.get(id);
+      // It ended while it was being registered, maybe without this node being told.
+      if (conn === undefined && refused === "") links.unregister(peer, id);
       if (conn === undefined || conn.closed || conn.access !== peer) continue;
       if (refused !== "") {
-        this.end(conn, refused);
+        // Its client may be there all the same, where the clocks of two gateways differ.
+        this.end(conn, refused === "replaced" && !conn.welcomed ? "rebalance" : refused);
         continue;
       }
       // Bound away from this node and back, a connection gets two answers; the later one counts.

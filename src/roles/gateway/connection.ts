@@ -41,8 +41,9 @@ export class Connection {
   previousAccess: NodeId | null = null;
   /** The session epoch; 0 while `registered` is awaited. */
   epoch = 0;
-  /** When it was bound, on the monotonic clock. */
+  /** When it was bound, on the monotonic clock, and how often. */
   boundAt = 0;
+  bindings = 0;
   welcomed = false;
   /** True from the moment at which the gateway or the client ended it. */
   closed = false;

@@ -1,0 +1,90 @@
+/** The command line of `bun run bench`. */
+import { parseArgs } from "node:util";
+
+export const BENCHES = ["chat", "push", "fanout", "connect", "idle", "latency"] as const;
+export type BenchName = (typeof BENCHES)[number];
+
+export interface Options {
+  readonly bench: BenchName;
+  readonly json: boolean;
+  readonly profile: boolean;
+  readonly processes: 1 | 5;
+  readonly replicas: number;
+  readonly inFlight: number;
+  /** 0: as many as the bench takes by itself. */
+  readonly users: number;
+  /** 0: closed loop. */
+  readonly rate: number;
+  readonly everysec: boolean;
+  readonly seconds: number;
+  readonly warmup: number;
+  readonly rounds: number;
+  /** Pushes go through the gateway, as from outside, instead of straight to logic. */
+  readonly viaGateway: boolean;
+  readonly peers: readonly string[];
+}
+
+export const USAGE = `bun run bench <${BENCHES.join("|")}>
+  --json          one JSON line on stdout, the table on stderr
+  --profile       leaves .cpuprofile files in .bench/ (open them in Chrome's or VS Code's profiler)
+  --processes N   1 (default: ROLE=all, embedded Redis), or 5: each role in a process
+  --replicas N    so many processes of each role (implies --processes 5)
+  --in-flight N   messages on the way per user (4)
+  --users N       users, in pairs (chat 200, fanout 10000, connect and idle 18000)
+  --rate R        open loop: R messages a second of all users together
+  --everysec      Redis writes to disk once a second, instead of before each answer
+  --seconds N     measured time per run (5)
+  --warmup N      time before it (4)
+  --rounds N      runs of each, in alternation; figures are medians (3)
+  --via-gateway   push only: through the gateway, instead of straight to logic
+  --peers A,B     chat only: socketio, mosquitto, centrifugo, or all`;
+
+const whole = (text: string | undefined, fallback: number): number => {
+  if (text === undefined) return fallback;
+  if (!/^\d+$/.test(text)) throw new Error(`takes a whole number, got ${text}`);
+  return Number(text);
+};
+
+/** Throws with a sentence for the user. */
+export function readOptions(args: readonly string[]): Options {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      json: { type: "boolean", default: false },
+      profile: { type: "boolean", default: false },
+      everysec: { type: "boolean", default: false },
+      "via-gateway": { type: "boolean", default: false },
+      processes: { type: "string" },
+      replicas: { type: "string" },
+      "in-flight": { type: "string" },
+      users: { type: "string" },
+      rate: { type: "string" },
+      seconds: { type: "string" },
+      warmup: { type: "string" },
+      rounds: { type: "string" },
+      peers: { type: "string", default: "" },
+    },
+  });
+  const bench = BENCHES.find((name) => name === positionals[0]);
+  if (bench === undefined) throw new Error(USAGE);
+  const replicas = Math.max(1, whole(values.replicas, 1));
+  const processes = values.replicas === undefined ? whole(values.processes, 1) : 5;
+  if (processes !== 1 && processes !== 5) throw new Error("--processes takes 1 or 5");
+  return {
+    bench,
+    json: values.json,
+    profile: values.profile,
+    processes,
+    replicas,
+    inFlight: whole(values["in-flight"], 4),
+    users: whole(values.users, 0),
+    rate: whole(values.rate, 0),
+    everysec: values.everysec,
+    viaGateway: values["via-gateway"],
+    seconds: whole(values.seconds, 5),
+    warmup: whole(values.warmup, 4),
+    rounds: Math.max(1, whole(values.rounds, 3)),
+    peers: values.peers === "" ? [] : values.peers.split(","),
+  };
+}

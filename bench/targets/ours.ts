@@ -1,0 +1,140 @@
+/**
+ * The product under load: real processes of src/main.ts. One process with its embedded Redis, or
+ * each role by itself, several times if need be, with a Redis that is started the same way.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { API_KEY, ended, freePort, JWT_SECRET, type Target, WS_PATH } from "./target.ts";
+
+export interface OursOptions {
+  readonly processes: 1 | 5;
+  /** Of each role, the offline store on SQLite apart, which is one. */
+  readonly replicas: number;
+  /** Redis writes its log to the disk once a second, instead of before each answer. */
+  readonly everysec: boolean;
+  /** Where each process leaves a CPU profile; null: none. */
+  readonly profileDir: string | null;
+}
+
+const READY_MS = 30_000;
+const STOP_MS = 12_000;
+const ROLES = ["offline", "push", "logic", "access", "gateway"] as const;
+
+interface Started {
+  readonly child: Bun.Subprocess;
+  readonly name: string;
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+export async function startOurs(options: OursOptions): Promise<Target> {
+  const dir = mkdtempSync(join(tmpdir(), "chatify-bench-"));
+  const started: Started[] = [];
+  const redis = options.processes === 1 && !options.everysec ? null : startRedis(dir, options);
+  const stop = async () => {
+    for (const { child } of started) child.kill("SIGTERM");
+    await Promise.all(started.map(({ child }) => ended(child, STOP_MS)));
+    if (redis !== null) {
+      redis.child.kill("SIGTERM");
+      await ended(redis.child, STOP_MS);
+    }
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const env = { ...baseEnv(options), ...(redis === null ? {} : { REDIS_URL: redis.url }) };
+  try {
+    for (const [name, role] of plan(options)) started.push(start(dir, name, role, env, options));
+    await Promise.all(started.map(untilReady));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const names = started.map(({ child, name }): [number, string] => [child.pid, name]);
+  if (redis !== null) names.push([redis.child.pid, "redis-server"]);
+  const portsOf = (role: string) =>
+    started
+      .filter(({ name }) => name === "all" || name.startsWith(role))
+      .map(({ ports }) => ports[role]!);
+  return {
+    wsPorts: portsOf("gateway"),
+    path: WS_PATH,
+    httpPorts: portsOf("logic"),
+    pids: new Map(names),
+    redisUrl: redis?.url ?? join(dir, "all", "redis", "redis.sock"),
+    stop,
+  };
+}
+
+function plan({ processes, replicas }: OursOptions): [name: string, role: string][] {
+  if (processes === 1) return [["all", "all"]];
+  return ROLES.flatMap((role) =>
+    Array.from({ length: role === "offline" ? 1 : replicas }, (_, i): [string, string] => [
+      `${role}-${i}`,
+      role,
+    ]),
+  );
+}
+
+/** Nothing is inherited, so that a developer's environment does not change the figures. */
+function baseEnv({ everysec }: OursOptions): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? "",
+    AUTH_MODE: "jwt",
+    JWT_SECRET,
+    API_KEYS: API_KEY,
+    CLUSTER_SECRET: "a secret for the benchmark",
+    HOST: "127.0.0.1",
+    ADVERTISE_HOST: "127.0.0.1",
+    LOG_LEVEL: "warn",
+    DURABILITY: everysec ? "memory" : "fsync",
+  };
+}
+
+function start(
+  dir: string,
+  name: string,
+  role: string,
+  base: Record<string, string>,
+  { profileDir }: OursOptions,
+): Started {
+  const ports: Record<string, number> = {};
+  const env: Record<string, string> = { ...base, ROLE: role, DATA_DIR: join(dir, name) };
+  for (const port of ["gateway", "access", "logic", "push", "offline", "trunk", "admin"]) {
+    ports[port] = freePort();
+    env[`${port.toUpperCase()}_PORT`] = `${ports[port]}`;
+  }
+  const profile = [
+    "--cpu-prof",
+    `--cpu-prof-dir=${profileDir}`,
+    `--cpu-prof-name=${name}.cpuprofile`,
+  ];
+  const child = Bun.spawn(["bun", ...(profileDir === null ? [] : profile), "src/main.ts"], {
+    cwd: join(import.meta.dir, "../.."),
+    env,
+    stdout: "inherit",
+    stderr: "inherit",
+  });
+  return { child, name, ports };
+}
+
+async function untilReady({ child, name, ports }: Started): Promise<void> {
+  const until = performance.now() + READY_MS;
+  while (performance.now() < until && child.exitCode === null) {
+    const answer = await fetch(`http://127.0.0.1:${ports.admin}/readyz`).catch(() => null);
+    if (answer?.status === 200) return;
+    await Bun.sleep(50);
+  }
+  throw new Error(`${name} did not become ready`);
+}
+
+function startRedis(dir: string, { everysec }: OursOptions) {
+  const own = join(dir, "redis");
+  mkdirSync(own);
+  const url = join(own, "redis.sock");
+  const durable = ["--appendonly", "yes", "--appendfsync", everysec ? "everysec" : "always"];
+  const place = ["--port", "0", "--unixsocket", url, "--dir", own, "--save", ""];
+  const child = Bun.spawn(["redis-server", ...place, ...durable], {
+    stdout: "ignore",
+    stderr: "inherit",
+  });
+  return { child, url };
+}

@@ -160,6 +160,7 @@ class Logic implements LogicRole {
         telemetry.metrics.dedupEntries.set(this.dedupEntries());
         return;
       } catch (error) {
+        if (this.workers.get(partition) !== worker) return;
         telemetry.log.warn({ err: error, partition }, "taking a partition over failed; again");
         await sleep(clock, RECOVER_RETRY_MS);
       }

@@ -168,6 +168,7 @@ class Push implements PushRole {
         this.deadSessions.look(partition);
         return;
       } catch (error) {
+        if (this.owned.get(partition) !== owner) return;
         telemetry.log.warn({ err: error, partition }, "taking a partition over failed; again");
         await sleep(clock, ASSIGN_RETRY_MS);
       }

@@ -28,7 +28,7 @@ export interface BindingsDeps {
   readonly connections: ReadonlyMap<ConnId, Connection>;
 }
 
-/** Deliveries that wait for one `registered`; more are dropped, and their push owner repeats them. */
+/** Deliveries that wait for one `registered`; more end the connection, and are replayed later. */
 const EARLY_MAX = 64;
 /** A client repeats after this time what a lost link left unanswered. */
 const REPEAT_MS = 100;
@@ -135,13 +135,18 @@ export class Bindings {
   /**
    * Takes frames or an end for the session with this epoch. They can overtake the `registered` that
    * tells the gateway the epoch, because they come by way of Redis and another node; then they wait.
+   * So they do for the second answer when a connection was registered twice.
    */
   deliver(conn: Connection, epoch: number, frames: string, close: CloseReason | ""): boolean {
-    if (conn.epoch === 0 && conn.access !== null) {
+    if (epoch > conn.epoch && conn.access !== null) {
       conn.early ??= [];
-      if (conn.early.length >= EARLY_MAX) return false;
-      conn.early.push([epoch, frames, close]);
-      return true;
+      if (conn.early.length < EARLY_MAX) {
+        conn.early.push([epoch, frames, close]);
+        return true;
+      }
+      // What follows it must not overtake what is dropped here: the client starts afresh.
+      this.end(conn, "server_error");
+      return false;
     }
     if (epoch !== conn.epoch) return false;
     if (close !== "") this.end(conn, close);

@@ -7,7 +7,8 @@
  * Idempotency: (user_id, msg_id) is unique; archiving a row that exists changes nothing.
  * Fencing: `archive` and `confirm` by a push owner carry the partition's epoch. Once the store has
  * seen a later epoch for the partition it refuses the whole call with StaleEpochError, in the same
- * transaction as the write, so that a paused owner cannot bring back what was confirmed.
+ * transaction as the write, so that a paused owner cannot bring back what was confirmed. A `confirm`
+ * of nothing only makes the epoch known.
  * Durability: a resolved call is on disk (SQLite: WAL with synchronous=FULL; Postgres:
  * synchronous_commit on). Deleting happens only by `confirm`, by expiry and by the retention limit.
  */

@@ -57,6 +57,7 @@ export class MemoryRegistry implements Registry {
         if (lease.owner !== "" && lease.until > now) continue;
         lease.owner = self;
         lease.epoch++;
+        lease.turn = 0;
         lease.until = until;
         owned.push({ partition, epoch: lease.epoch });
       }
@@ -102,7 +103,7 @@ export class MemoryRegistry implements Registry {
 
   private leaseOf(group: ConsumerGroup, partition: number) {
     const key = this.engine.keys.lease(group, partition);
-    const lease = this.engine.leases.get(key) ?? { owner: "", epoch: 0, until: 0 };
+    const lease = this.engine.leases.get(key) ?? { owner: "", epoch: 0, until: 0, turn: 0 };
     this.engine.leases.set(key, lease);
     return lease;
   }

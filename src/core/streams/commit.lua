@@ -3,7 +3,7 @@
 -- KEYS[1]: the lease. Further KEYS, in the order of the steps that name them:
 --   P, D: the map. Q: the slice, the list of slices. A: the stream. N: the stream, its counter.
 --   S: the stream.
--- ARGV[1]: the epoch. Then the steps, one after the other:
+-- ARGV[1]: the epoch. ARGV[2]: the commit's turn, 0 for none. Then the steps, one after the other:
 --   P count field value …                    sets `count` / 2 fields of a map
 --   Q slice expire_at count field value …    the same in a slice that expires (unix s; 0: never)
 --   A maxlen body                            appends; maxlen 0: untrimmed, else trimmed about there
@@ -11,7 +11,13 @@
 --   D count field …                          deletes fields of a map
 --   S group count id …                       acknowledges and deletes entries
 -- Returns 1, or 0 when the lease has another epoch.
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+local lease = redis.call('HMGET', KEYS[1], 'epoch', 'turn')
+if lease[1] ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '0' then
+  -- Applied before: this is a repetition, or a copy that was late.
+  if tonumber(ARGV[2]) <= tonumber(lease[2] or 0) then return 1 end
+  redis.call('HSET', KEYS[1], 'turn', ARGV[2])
+end
 
 -- Lua unpacks a few thousand values at once at most; 4 000 is even, so pairs stay together.
 local CHUNK = 4000
@@ -21,7 +27,7 @@ local function chunked(first, count, apply)
   end
 end
 
-local k, a = 2, 2
+local k, a = 2, 3
 local step = {}
 
 local function put(key, first, count)

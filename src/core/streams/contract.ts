@@ -45,6 +45,13 @@ export type OwnerMap = "seq" | "dedup" | "stored";
 
 export interface Commit {
   readonly fence: Fence;
+  /**
+   * Grows from each commit of an owner to the next; a repetition has the same. What is not above the
+   * last one applied under its epoch has been applied already, and changes nothing. So a commit
+   * whose outcome is not known can be repeated, and a copy of it that stood in some buffer cannot
+   * undo later ones when it arrives after all. 0 or absent: applied however often it comes.
+   */
+  readonly turn?: number;
   /** Fields to set in the partition's maps; `slice` names a part that expires as a whole. */
   readonly puts?: readonly MapPut[];
   readonly deletes?: readonly { readonly map: OwnerMap; readonly fields: string[] }[];

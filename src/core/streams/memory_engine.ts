@@ -39,6 +39,8 @@ export interface Lease {
   epoch: number;
   /** By the engine's clock. */
   until: number;
+  /** Of its owner's last commit. */
+  turn: number;
 }
 
 interface Slice {

@@ -6,7 +6,7 @@
 import { type Clock, sleep, type Timer } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
-import { type ConsumerGroup, GROUP_TOPICS } from "../topology.ts";
+import { type ConsumerGroup, GROUP_TOPICS, type Topic } from "../topology.ts";
 import type { ReadBatch, StreamReader } from "./contract.ts";
 import type { MemoryAccess, MemoryEngine } from "./memory_engine.ts";
 import { OrdinalGuard } from "./ordinal_guard.ts";
@@ -21,6 +21,12 @@ export interface MemoryReaderDeps {
   readonly group: ConsumerGroup;
   readonly onBatch: (batches: readonly ReadBatch[]) => void;
   readonly onError: (error: Error) => void;
+}
+
+interface Target {
+  readonly topic: Topic;
+  readonly partition: number;
+  readonly key: string;
 }
 
 const RETRY_MS = 100;
@@ -107,7 +113,9 @@ export class MemoryReader implements StreamReader {
         if (!reading.paused) held.push(...reading.held.splice(0));
       }
       if (held.length > 0) return held;
-      const read = await this.deps.access.perform("read", () => this.read());
+      // Named as it leaves: one that is late on the way must not read under a later name.
+      const [targets, consumer] = [this.keysToRead(), this.consumer()];
+      const read = await this.deps.access.perform("read", () => this.read(targets, consumer));
       return read.filter((batch) => this.accepts(batch));
     } catch (error) {
       if (this.stopped || !(error instanceof Error)) return null;
@@ -149,16 +157,16 @@ export class MemoryReader implements StreamReader {
   }
 
   /** Runs in the engine. */
-  private read(): ReadBatch[] {
+  private read(targets: readonly Target[], consumer: string): ReadBatch[] {
     const { engine } = this.deps;
     const batches: ReadBatch[] = [];
-    const streams = this.keysToRead().map((target) => ({
+    const streams = targets.map((target) => ({
       ...target,
       stream: engine.streamAt(target.key),
     }));
     if (streams.some(({ stream }) => !stream.hasGroup())) throw new Error("NOGROUP: data was lost");
     for (const { topic, partition, stream } of streams) {
-      const entries = stream.read(this.consumer(), LIMITS.READ_ENTRIES_MAX);
+      const entries = stream.read(consumer, LIMITS.READ_ENTRIES_MAX);
       if (entries.length > 0) batches.push({ topic, partition, entries });
     }
     return batches;
@@ -198,7 +206,7 @@ export class MemoryReader implements StreamReader {
     }
   }
 
-  private keysToRead() {
+  private keysToRead(): Target[] {
     const { engine, group } = this.deps;
     return [...this.assigned.values()]
       .filter(({ paused, taken }) => taken && !paused)

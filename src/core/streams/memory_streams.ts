@@ -97,6 +97,9 @@ export class MemoryStreams implements Streams {
     const { group, partition, epoch } = commit.fence;
     const lease = engine.leases.get(engine.keys.lease(group, partition));
     if (lease?.epoch !== epoch) throw new FencedError(commit.fence);
+    const { turn = 0 } = commit;
+    if (turn > 0 && turn <= lease.turn) return;
+    if (turn > 0) lease.turn = turn;
     for (const put of commit.puts ?? []) this.put(commit, put);
     for (const { topic, partition: target, body } of commit.appends ?? []) {
       const counter = engine.keys.ordinal(topic, target);

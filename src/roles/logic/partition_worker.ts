@@ -12,6 +12,7 @@ import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Relations } from "../../core/relations/contract.ts";
+import { CommitTurns } from "../../core/streams/commit_turns.ts";
 import {
   type Append,
   type Commit,
@@ -65,6 +66,7 @@ export class PartitionWorker {
   private readonly deps: PartitionWorkerDeps;
   private readonly dedup: DedupWindow;
   private readonly loop: FlushLoop;
+  private readonly turns: CommitTurns;
   private queue: StreamEntry[] = [];
   /** Entries queued or in a batch, and those settled lately: the reader may repeat either. */
   private readonly open = new Set<string>();
@@ -80,6 +82,7 @@ export class PartitionWorker {
       Math.ceil(deps.limits.DEDUP_ENTRIES_MAX / deps.partitions.chat),
     );
     this.loop = new FlushLoop(deps.clock, () => this.flush());
+    this.turns = new CommitTurns(deps.clock);
   }
 
   /** Fills the idempotency window from what former owners recorded; the partition is read after. */
@@ -188,6 +191,7 @@ export class PartitionWorker {
     }
     return {
       fence: { group: "logic", partition, epoch },
+      turn: this.turns.next(),
       puts: [
         { map: "seq", entries: [...out.seqs].map(([id, seq]) => [id, `${seq}`]) },
         ...this.dedupPuts(out),

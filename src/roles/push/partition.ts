@@ -86,6 +86,8 @@ export class PushPartition {
     });
     this.replay = new Replay({
       ...deps,
+      owner: { partition, epoch },
+      onFenced,
       settlement: this.settlement,
       onRows: (feed, rows) => this.mover.onRows(feed, rows),
     });

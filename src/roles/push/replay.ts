@@ -2,17 +2,26 @@
  * Replay: rows of a user who is online go out page by page, oldest first. The store is the truth:
  * each page is "the oldest rows there are", because confirmed ones are gone by the time the next
  * page is fetched. When there is none, the user's mark is taken away and the feed is live again.
+ *
+ * Before its first page an owner tells the store its epoch. Otherwise a former owner that wakes up
+ * late could still archive there: rows that nobody is marked for, behind an empty page.
  */
 
 import type { Clock } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import type { Limits } from "../../core/limits.ts";
-import type { OfflineRow, OfflineStore } from "../../core/offline/contract.ts";
+import {
+  type OfflineRow,
+  type OfflineStore,
+  type OwnerEpoch,
+  StaleEpochError,
+} from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Feed, Item } from "./feed.ts";
 import type { Settlement } from "./settlement.ts";
 
 export interface ReplayDeps {
+  readonly owner: OwnerEpoch;
   readonly store: OfflineStore;
   readonly settlement: Settlement;
   readonly clock: Clock;
@@ -20,6 +29,8 @@ export interface ReplayDeps {
   readonly limits: Limits;
   /** The next page of a feed; empty when the store has nothing more. */
   readonly onRows: (feed: Feed, rows: readonly OfflineRow[]) => void;
+  /** Called when a later owner exists. */
+  readonly onFenced: () => void;
 }
 
 const RETRY_FIRST_MS = 200;
@@ -28,6 +39,8 @@ const RETRY_MAX_MS = 3_000;
 export class Replay {
   private readonly deps: ReplayDeps;
   private readonly feeds = new Set<Feed>();
+  /** The store knows this owner's epoch. */
+  private known = false;
   private stopped = false;
 
   constructor(deps: ReplayDeps) {
@@ -80,16 +93,23 @@ export class Replay {
   }
 
   private async fetch(feed: Feed): Promise<void> {
-    const { clock, limits, store, telemetry } = this.deps;
+    const { clock, limits, onFenced, owner, store, telemetry } = this.deps;
     let wait = RETRY_FIRST_MS;
     while (!this.stopped && feed.mode === "replay") {
       try {
+        if (!this.known) await store.confirm(owner, []);
+        this.known = true;
         const nowS = Math.floor(clock.now() / 1_000);
         const page = await store.page(feed.user, null, limits.REPLAY_PAGE, nowS);
         feed.fetching = false;
         this.fetched(feed, page.rows);
         return;
       } catch (error) {
+        if (error instanceof StaleEpochError) {
+          this.stop();
+          onFenced();
+          return;
+        }
         telemetry.metrics.storeErrors.inc({ operation: "page" });
         telemetry.log.warn({ err: error }, "fetching a page of a replay failed; again");
         await sleep(clock, wait);

@@ -8,6 +8,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
+import { CommitTurns } from "../../core/streams/commit_turns.ts";
 import {
   type Append,
   type Commit,
@@ -39,6 +40,7 @@ const RETRY_MS = 200;
 export class Settlement {
   private readonly deps: SettlementDeps;
   private readonly loop: FlushLoop;
+  private readonly turns: CommitTurns;
   private ids = new Map<Topic, string[]>();
   private marks = new Map<string, boolean>();
   private letters: Append[] = [];
@@ -48,6 +50,7 @@ export class Settlement {
   constructor(deps: SettlementDeps) {
     this.deps = deps;
     this.loop = new FlushLoop(deps.clock, () => this.flush());
+    this.turns = new CommitTurns(deps.clock);
   }
 
   /** One recipient of one message of the entry is settled. */
@@ -116,6 +119,7 @@ export class Settlement {
     const unset = users.filter(([, on]) => !on).map(([user]) => user);
     const done = await this.commit({
       fence: this.deps.fence,
+      turn: this.turns.next(),
       ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
       ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
       ...(letters.length > 0 ? { appends: letters } : {}),

@@ -5,6 +5,7 @@ import type { Options } from "./options.ts";
 import { figure } from "./report.ts";
 import { type Run, runLoad } from "./run.ts";
 import { startOurs } from "./targets/ours.ts";
+import { type PeerName, startPeer } from "./targets/peers.ts";
 import type { Target } from "./targets/target.ts";
 
 export type Row = readonly [name: string, ours: string, floor: string];
@@ -15,6 +16,7 @@ export interface Setup {
   readonly profileDir: string | null;
   readonly startFloor: () => Promise<Target>;
   readonly job: (target: Target, ours: boolean) => Job;
+  readonly peers?: readonly PeerName[];
   /** What the product must know before the load comes. */
   readonly prepare?: (target: Target) => Promise<void>;
 }
@@ -22,6 +24,7 @@ export interface Setup {
 export class Alternation {
   readonly ours: Run[] = [];
   readonly floor: Run[] = [];
+  readonly peers = new Map<PeerName, Run[]>();
   private readonly byProcess: Record<string, number>[] = [];
 
   static async run(setup: Setup): Promise<Alternation> {
@@ -32,6 +35,7 @@ export class Alternation {
       all.byProcess.push(byProcess);
       const target = await setup.startFloor();
       all.floor.push(await loaded(target, setup.job(target, false)));
+      for (const name of setup.peers ?? []) await all.runPeer(setup, name);
     }
     // A run of its own, because the profiler costs what it shows.
     if (setup.profileDir !== null) await all.runOurs(setup, setup.profileDir);
@@ -58,6 +62,21 @@ export class Alternation {
   cpuRows(): Row[] {
     const spent = Object.entries(this.cpu()).filter(([, us]) => us >= 0.01);
     return spent.map(([name, us]): Row => [`  CPU of ${name}, µs`, figure(us), ""]);
+  }
+
+  peerRows(name: string, pick: (run: Run) => number): Row[] {
+    return this.peerFigures(pick).map(([peer, value]) => [`${peer}: ${name}`, figure(value), ""]);
+  }
+
+  peerFigures(pick: (run: Run) => number): [peer: PeerName, value: number][] {
+    return [...this.peers].map(([peer, runs]) => [peer, median(runs.map(pick))]);
+  }
+
+  private async runPeer(setup: Setup, name: PeerName): Promise<void> {
+    const target = await startPeer(name);
+    const runs = this.peers.get(name) ?? [];
+    runs.push(await loaded(target, setup.job(target, false)));
+    this.peers.set(name, runs);
   }
 
   private async runOurs(

@@ -1,7 +1,9 @@
 /** Chat and latency: pairs of users, CPU per delivered message beside the bare relay's. */
+
 import { Alternation, cpuUs, perSecond } from "./alternation.ts";
 import type { ChatJob } from "./job.ts";
 import type { Options } from "./options.ts";
+import { present } from "./present.ts";
 import {
   callsPerMessage,
   commandsPerMessage,
@@ -10,17 +12,20 @@ import {
   memoryPerMessage,
 } from "./redis_figures.ts";
 import type { Report } from "./report.ts";
+import type { Run } from "./run.ts";
 import { startFloor } from "./targets/floor.ts";
 import { JWT_SECRET, type Target } from "./targets/target.ts";
 
 const BODY_BYTES = 100;
 const ACK_MS = 20;
 const USERS = 200;
+const WARMUP_MESSAGES = 150_000;
 const LATENCY_RATE = 1_000;
 
 export function chatJob(options: Options, target: Target): ChatJob {
   return {
     kind: "chat",
+    dialect: target.dialect,
     wsPorts: target.wsPorts,
     path: target.path,
     secret: JWT_SECRET,
@@ -30,6 +35,7 @@ export function chatJob(options: Options, target: Target): ChatJob {
     seconds: options.seconds,
     inFlight: options.rate > 0 ? null : options.inFlight,
     rate: options.rate,
+    warmupMessages: WARMUP_MESSAGES,
     bodyBytes: BODY_BYTES,
     ackMs: ACK_MS,
   };
@@ -39,6 +45,7 @@ function alternate(options: Options, profileDir: string | null): Promise<Alterna
   return Alternation.run({
     options,
     profileDir,
+    peers: options.peers,
     startFloor: () => startFloor("relay"),
     job: (target) => chatJob(options, target),
   });
@@ -53,7 +60,12 @@ export async function benchChat(options: Options, profileDir: string | null): Pr
     ours,
     floor,
     ratio: ours / floor,
-    rows: [...runs.cpuRows(), ...chatRows(runs)],
+    rows: [
+      ...runs.cpuRows(),
+      ...runs.peerRows("CPU per message, µs", cpuUs),
+      ...runs.peerRows("messages a second", perSecond),
+      ...chatRows(runs),
+    ],
     details: details(options, runs),
   };
 }
@@ -84,6 +96,8 @@ function chatRows(runs: Alternation) {
     runs.row("delivery p99.9, ms", ({ load }) => load.delivery.p999Ms),
     runs.row("sent p50, ms", ({ load }) => load.answer?.p50Ms ?? Number.NaN),
     runs.row("sent p99, ms", ({ load }) => load.answer?.p99Ms ?? Number.NaN),
+    runs.row("WebSocket messages down, per message", wire("received")),
+    runs.row("acks up, per message", wire("acks")),
     runs.row("load generator, cores", ({ load }) => load.loadCpu),
     runs.row("Redis commands per message", commandsPerMessage),
     runs.row("stream entries per message", entriesPerMessage),
@@ -96,8 +110,12 @@ function chatRows(runs: Alternation) {
   ];
 }
 
+function wire(which: "received" | "acks") {
+  return ({ load }: Run) => (load.wire === null ? Number.NaN : load.wire[which] / load.done);
+}
+
 function details(options: Options, runs: Alternation): Record<string, unknown> {
-  const last = runs.ours.at(-1)!;
+  const last = present(runs.ours.at(-1));
   return {
     processes: options.processes,
     replicas: options.replicas,
@@ -109,6 +127,7 @@ function details(options: Options, runs: Alternation): Record<string, unknown> {
     cpu_us: runs.cpu(),
     ours_runs: runs.ours.map(cpuUs),
     floor_runs: runs.floor.map(cpuUs),
+    peers: Object.fromEntries(runs.peerFigures(cpuUs)),
     rejected: last.load.rejected,
     redis_commands_per_message: runs.medians(commandsPerMessage)[0],
     redis_calls_per_message: callsPerMessage(last),

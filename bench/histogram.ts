@@ -2,6 +2,8 @@
  * A log-linear histogram in the manner of HDR: every power of two is cut into 64 equal parts, so a
  * percentile is off by at most 1.6 %, whatever the range. Values are whole microseconds.
  */
+import { present } from "./present.ts";
+
 const PARTS = 64;
 const PARTS_BITS = 6;
 const POWERS = 40;
@@ -21,7 +23,8 @@ export class Histogram {
 
   record(value: number): void {
     const whole = value < 0 ? 0 : Math.round(value);
-    this.counts[slotOf(whole)]! += 1;
+    const slot = slotOf(whole);
+    this.counts[slot] = present(this.counts[slot]) + 1;
     this.total += 1;
     if (whole > this.highest) this.highest = whole;
   }
@@ -31,7 +34,7 @@ export class Histogram {
     const rank = Math.ceil((this.total * percent) / 100);
     let seen = 0;
     for (let slot = 0; slot < this.counts.length && this.total > 0; slot += 1) {
-      seen += this.counts[slot]!;
+      seen += present(this.counts[slot]);
       if (seen >= rank) return Math.min(upperEnd(slot), this.highest);
     }
     return 0;

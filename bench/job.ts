@@ -4,6 +4,9 @@
  */
 import type { ProcessCost } from "./processes.ts";
 
+/** What the server under load speaks. */
+export type DialectName = "chatify" | "socketio" | "mqtt";
+
 interface JobBase {
   /** Where to connect, in turn. */
   readonly wsPorts: readonly number[];
@@ -19,10 +22,13 @@ interface JobBase {
 
 export interface ChatJob extends JobBase {
   readonly kind: "chat";
+  readonly dialect: DialectName;
   /** Messages that a user has on the way at most; null: an open loop at `rate`. */
   readonly inFlight: number | null;
   /** Messages a second of all users together, in an open loop. */
   readonly rate: number;
+  /** The warm-up also lasts until so many are delivered, because code gets compiled by use. */
+  readonly warmupMessages: number;
   readonly bodyBytes: number;
   readonly ackMs: number;
 }
@@ -75,6 +81,8 @@ export interface LoadResult {
   readonly delivery: LatencyFigures;
   /** From the send to its `sent`; only in an open loop. */
   readonly answer: LatencyFigures | null;
+  /** WebSocket messages that came and acks that went inside the window; null: not counted. */
+  readonly wire: { readonly received: number; readonly acks: number } | null;
   /** Over the whole run, warm-up and last acks included. */
   readonly total: number;
   readonly rejected: Readonly<Record<string, number>>;

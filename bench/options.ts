@@ -1,5 +1,6 @@
 /** The command line of `bun run bench`. */
 import { parseArgs } from "node:util";
+import { PEERS, type PeerName } from "./targets/peers.ts";
 
 export const BENCHES = ["chat", "push", "fanout", "connect", "idle", "latency"] as const;
 export type BenchName = (typeof BENCHES)[number];
@@ -21,7 +22,7 @@ export interface Options {
   readonly rounds: number;
   /** Pushes go through the gateway, as from outside, instead of straight to logic. */
   readonly viaGateway: boolean;
-  readonly peers: readonly string[];
+  readonly peers: readonly PeerName[];
 }
 
 export const USAGE = `bun run bench <${BENCHES.join("|")}>
@@ -37,13 +38,23 @@ export const USAGE = `bun run bench <${BENCHES.join("|")}>
   --warmup N      time before it (4)
   --rounds N      runs of each, in alternation; figures are medians (3)
   --via-gateway   push only: through the gateway, instead of straight to logic
-  --peers A,B     chat only: socketio, mosquitto, centrifugo, or all`;
+  --peers A,B     chat only, beside it: socketio, mosquitto, or all`;
 
 const whole = (text: string | undefined, fallback: number): number => {
   if (text === undefined) return fallback;
   if (!/^\d+$/.test(text)) throw new Error(`takes a whole number, got ${text}`);
   return Number(text);
 };
+
+function peersOf(text: string): PeerName[] {
+  const names = text === "all" ? PEERS : text.split(",").filter((name) => name !== "");
+  return names.map((name) => {
+    const peer = PEERS.find((known) => known === name);
+    if (peer === undefined)
+      throw new Error(`--peers takes ${PEERS.join(", ")} or all, got ${name}`);
+    return peer;
+  });
+}
 
 /** Throws with a sentence for the user. */
 export function readOptions(args: readonly string[]): Options {
@@ -85,6 +96,6 @@ export function readOptions(args: readonly string[]): Options {
     seconds: whole(values.seconds, 5),
     warmup: whole(values.warmup, 4),
     rounds: Math.max(1, whole(values.rounds, 3)),
-    peers: values.peers === "" ? [] : values.peers.split(","),
+    peers: peersOf(values.peers),
   };
 }

@@ -17,13 +17,18 @@ interface Stat extends ProcessCost {
   readonly parent: number;
 }
 
-function readStat(pid: number): Stat | null {
-  let text: string;
+/** Null when the process has ended. */
+function readIfThere(path: string): string | null {
   try {
-    text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return readFileSync(path, "latin1");
   } catch {
     return null;
   }
+}
+
+function readStat(pid: number): Stat | null {
+  const text = readIfThere(`/proc/${pid}/stat`);
+  if (text === null) return null;
   // The name stands in parentheses and may itself hold some.
   const end = text.lastIndexOf(")");
   const fields = text.slice(end + 2).split(" ");
@@ -56,7 +61,7 @@ export function costBetween(
 export function residentBytes(processes: readonly ProcessCost[]): number {
   let sum = 0;
   for (const { pid } of processes) {
-    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    const status = readIfThere(`/proc/${pid}/status`) ?? "";
     sum += Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1_024;
   }
   return sum;

@@ -3,7 +3,9 @@
  * was; total time of a function includes what it called, once per stack; a file of ours is charged
  * with the libraries and built-ins that it called.
  */
+
 import { readFileSync } from "node:fs";
+import { present } from "./present.ts";
 
 interface ProfileNode {
   readonly id: number;
@@ -21,6 +23,9 @@ interface Profile {
   readonly timeDeltas: readonly number[];
 }
 
+/** The profiler looks once a millisecond. */
+const STEP_US_MAX = 2_000;
+
 class Sums {
   readonly own = new Map<string, number>();
   readonly total = new Map<string, number>();
@@ -34,15 +39,18 @@ class Sums {
     for (const { children, id } of profile.nodes) {
       for (const child of children ?? []) this.parentOf.set(child, id);
     }
-    for (const [i, id] of profile.samples.entries()) this.add(id, profile.timeDeltas[i] ?? 0);
+    for (const [i, id] of profile.samples.entries()) {
+      // A longer step is a time in which the process waited, not one in which it worked.
+      this.add(id, Math.min(profile.timeDeltas[i] ?? 0, STEP_US_MAX));
+    }
   }
 
   private add(leaf: number, us: number): void {
     const stack: ProfileNode[] = [];
     for (let at: number | undefined = leaf; at !== undefined; at = this.parentOf.get(at)) {
-      stack.push(this.byId.get(at)!);
+      stack.push(present(this.byId.get(at)));
     }
-    const first = stack[0]!;
+    const first = present(stack[0]);
     if (/^\((idle|root)\)$/.test(first.callFrame.functionName)) return;
     this.all += us;
     charge(this.own, nameOf(first), us);

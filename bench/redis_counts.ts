@@ -23,7 +23,7 @@ export class RedisProbe {
       Number(new RegExp(`^${name}:(\\d+)`, "m").exec(text)?.[1] ?? 0);
     const calls: Record<string, number> = {};
     for (const [, name, count] of text.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)) {
-      calls[name!] = Number(count);
+      calls[`${name}`] = Number(count);
     }
     return {
       commands: number("total_commands_processed"),

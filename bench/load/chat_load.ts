@@ -4,61 +4,78 @@
  * and are timed from the moment they were due, so a server that stalls is charged for all that
  * waited (no coordinated omission).
  */
-import type { ChatJob, LoadResult } from "../job.ts";
+
+import type { ChatJob, DialectName, LoadResult } from "../job.ts";
+import { present } from "../present.ts";
 import { AckWheel } from "./acks.ts";
-import { type Connection, Outbox } from "./connection.ts";
-import { textFrame } from "./frames.ts";
-import { connectAll, failRun } from "./population.ts";
-import { userName } from "./tokens.ts";
+import { type Link, Outbox } from "./connection.ts";
+import {
+  COUNTER_DIGITS,
+  type Dialect,
+  INDEX_DIGITS,
+  type Receiver,
+  type Template,
+} from "./dialects/dialect.ts";
+import { chatify, socketio } from "./dialects/json_dialect.ts";
+import { mqtt } from "./dialects/mqtt_dialect.ts";
+import { failRun } from "./population.ts";
 import { MeasuredWindow, tell } from "./window.ts";
 
 const DRAIN_MS = 10_000;
-const HANDSHAKES_AT_ONCE = 50;
-/** Content begins with the sender's index (6 digits), a counter (10) and microseconds (14). */
-const STAMP = 30;
-const CONTENT = '"content":"';
-const MESSAGE = '"message":{"msg_id":"';
+const WARMUP_MS_MAX = 40_000;
+/** All users together, before an open loop. */
+const WARMUP_IN_FLIGHT = 800;
+const OPEN_LOOP_SETTLE_MS = 2_000;
+const PACKET_IDS = 65_535;
 const ANSWER = '{"type":"sent","client_msg_id":"';
 const REJECTED = '"type":"rejected"';
 
 interface Sender {
-  connection: Connection;
-  readonly template: Buffer;
-  readonly stampAt: readonly number[];
+  readonly link: Link;
+  readonly template: Template;
   counter: number;
   /** The counter of the last message that its partner got from it. */
   arrived: number;
 }
 
+const DIALECTS: Readonly<Record<DialectName, Dialect>> = { chatify, socketio, mqtt };
+const STAMPED = INDEX_DIGITS + COUNTER_DIGITS;
+
 const nowUs = () => Math.round(performance.now() * 1_000);
 
-export class ChatLoad {
+export class ChatLoad implements Receiver {
   private readonly outbox = new Outbox();
+  private readonly dialect: Dialect;
   private readonly acks: AckWheel;
   private readonly window: MeasuredWindow;
   private readonly senders: Sender[] = [];
   private readonly rejected: Record<string, number> = {};
   private sending = true;
+  /** True: a message that arrives lets the next one go. */
+  private looping = false;
   private sent = 0;
   private total = 0;
   private done = 0;
   private duplicates = 0;
 
   constructor(private readonly job: ChatJob) {
-    this.acks = new AckWheel(job.ackMs);
     this.window = new MeasuredWindow(job.pids);
+    this.dialect = DIALECTS[job.dialect];
+    const onAck = () => {
+      if (this.window.open) this.window.acks += 1;
+    };
+    this.acks = new AckWheel(job.ackMs, (ids) => this.dialect.ack(ids), onAck);
   }
 
   async run(): Promise<LoadResult> {
     const { job } = this;
-    const options = { ...job, inFlight: HANDSHAKES_AT_ONCE, welcomes: true };
-    const connections = await connectAll(options, this.outbox, (i) => this.textOf(i));
-    for (const [i, connection] of connections.entries())
-      this.senders.push(sender(i, connection, job));
+    const links = await this.dialect.connect(job, this.outbox, this);
+    for (const [i, link] of links.entries()) {
+      const template = this.dialect.template(i, job);
+      this.senders.push({ link, template, counter: 0, arrived: 0 });
+    }
     tell({ event: "connected" });
-    if (job.inFlight === null) this.openLoop(job.rate);
-    else for (const user of this.senders) for (let i = 0; i < job.inFlight; i += 1) this.send(user);
-    await Bun.sleep(job.warmupS * 1_000);
+    await this.warmUp();
     this.window.begin();
     await Bun.sleep(job.seconds * 1_000);
     this.window.end();
@@ -67,6 +84,26 @@ export class ChatLoad {
     const { done, duplicates, rejected, total } = this;
     const missing = this.sent - total - sum(Object.values(rejected));
     return { ...this.window.result(), done, total, rejected, duplicates, missing };
+  }
+
+  /**
+   * At full speed also before an open loop, and until enough has been done: a server whose hot
+   * functions are not compiled yet would be measured as something that no server is for long.
+   */
+  private async warmUp(): Promise<void> {
+    const { inFlight, rate, users, warmupMessages, warmupS } = this.job;
+    this.looping = true;
+    const each = inFlight ?? Math.max(1, Math.round(WARMUP_IN_FLIGHT / users));
+    for (const user of this.senders) for (let i = 0; i < each; i += 1) this.send(user);
+    const startMs = performance.now();
+    const passed = () => performance.now() - startMs;
+    const warm = () => passed() > warmupS * 1_000 && this.total >= warmupMessages;
+    while (!warm() && passed() < WARMUP_MS_MAX) await Bun.sleep(50);
+    if (inFlight !== null) return;
+    this.looping = false;
+    while (this.total < this.sent && passed() < WARMUP_MS_MAX * 2) await Bun.sleep(10);
+    this.openLoop(rate);
+    await Bun.sleep(OPEN_LOOP_SETTLE_MS);
   }
 
   private async drain(): Promise<void> {
@@ -84,7 +121,7 @@ export class ChatLoad {
     const timer = setInterval(() => {
       const due = Math.floor(((nowUs() - startUs) * rate) / 1_000_000);
       for (; written < due && this.sending; written += 1) {
-        const user = this.senders[written % this.senders.length]!;
+        const user = present(this.senders[written % this.senders.length]);
         this.send(user, startUs + Math.round((written * 1_000_000) / rate));
       }
       if (!this.sending) clearInterval(timer);
@@ -95,31 +132,23 @@ export class ChatLoad {
     user.counter += 1;
     this.sent += 1;
     const stamp = `${String(user.counter).padStart(10, "0")}${String(dueUs).padStart(14, "0")}`;
-    for (const at of user.stampAt) user.template.write(stamp, at, "latin1");
-    user.connection.write(Buffer.from(user.template));
+    const { frame, packetIdAt, stampAt } = user.template;
+    for (const at of stampAt) frame.write(stamp, at, "latin1");
+    if (packetIdAt !== null) frame.writeUInt16BE((user.counter % PACKET_IDS) + 1, packetIdAt);
+    user.link.write(Buffer.from(frame));
   }
 
-  private textOf(index: number) {
-    return (data: Buffer, start: number, end: number): void => {
-      const text = data.toString("latin1", start, end);
-      let at = text.indexOf(MESSAGE);
-      for (; at >= 0; at = text.indexOf(MESSAGE, at)) {
-        const idAt = at + MESSAGE.length;
-        const idEnd = text.indexOf('"', idAt);
-        const stampAt = text.indexOf(CONTENT, idEnd) + CONTENT.length;
-        this.acks.add(this.senders[index]!.connection, text.slice(idAt, idEnd));
-        this.onMessage(text.slice(stampAt, stampAt + STAMP));
-        at = stampAt;
-      }
-      if (this.job.inFlight === null) this.onAnswers(text);
-      if (text.includes(REJECTED)) this.onRejected(text);
-      else if (text.includes('"type":"error"')) failRun(`the server said ${text.slice(0, 300)}`);
-    };
+  onText(_: number, text: string): void {
+    if (this.window.open) this.window.received += 1;
+    if (this.job.inFlight === null) this.onAnswers(text);
+    if (text.includes(REJECTED)) this.onRejected(text);
+    else if (text.includes('"type":"error"')) failRun(`the server said ${text.slice(0, 300)}`);
   }
 
-  private onMessage(stamp: string): void {
-    const from = this.senders[Number(stamp.slice(0, 6))]!;
-    const counter = Number(stamp.slice(6, 16));
+  onMessage(index: number, ackId: string, stamp: string): void {
+    this.acks.add(present(this.senders[index]).link, ackId);
+    const from = present(this.senders[Number(stamp.slice(0, INDEX_DIGITS))]);
+    const counter = Number(stamp.slice(INDEX_DIGITS, STAMPED));
     if (counter <= from.arrived) {
       this.duplicates += 1;
       return;
@@ -128,16 +157,16 @@ export class ChatLoad {
     this.total += 1;
     if (this.window.open) {
       this.done += 1;
-      this.window.delivery.record(nowUs() - Number(stamp.slice(16)));
+      this.window.delivery.record(nowUs() - Number(stamp.slice(STAMPED)));
     }
-    if (this.sending && this.job.inFlight !== null) this.send(from);
+    if (this.sending && this.looping) this.send(from);
   }
 
   /** The client message id holds the same stamp as the content. */
   private onAnswers(text: string): void {
     if (!this.window.open) return;
     for (let at = text.indexOf(ANSWER); at >= 0; at = text.indexOf(ANSWER, at + 1)) {
-      const stampAt = at + ANSWER.length + 16;
+      const stampAt = at + ANSWER.length + STAMPED;
       this.window.answer.record(nowUs() - Number(text.slice(stampAt, stampAt + 14)));
     }
   }
@@ -152,8 +181,8 @@ export class ChatLoad {
     for (const frame of frames) {
       if (frame.type !== "rejected") continue;
       this.rejected[frame.code] = (this.rejected[frame.code] ?? 0) + 1;
-      const user = this.senders[Number(frame.client_msg_id.slice(0, 6))]!;
-      if (this.job.inFlight === null) continue;
+      const user = present(this.senders[Number(frame.client_msg_id.slice(0, INDEX_DIGITS))]);
+      if (!this.looping) continue;
       setTimeout(() => this.sending && this.send(user), 1_000);
     }
   }
@@ -161,18 +190,4 @@ export class ChatLoad {
 
 function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
-}
-
-/** The frame of one user with room for the stamps: patched, never encoded again. */
-function sender(index: number, connection: Connection, job: ChatJob): Sender {
-  const number = String(index).padStart(6, "0");
-  const room = "0".repeat(STAMP - number.length);
-  const partner = userName(index ^ 1);
-  const body = `${number}${room}`.padEnd(job.bodyBytes, "lorem ipsum dolor ");
-  const ids = `"client_msg_id":"${number}${room}","to_user_id":"${partner}"`;
-  const template = textFrame(`{"type":"send",${ids},"content":"${body}"}`);
-  const first = template.indexOf('"client_msg_id":"') + '"client_msg_id":"'.length;
-  const second = template.indexOf(CONTENT) + CONTENT.length;
-  const stampAt = [first + number.length, second + number.length];
-  return { connection, template, stampAt, counter: 0, arrived: 0 };
 }

@@ -1,7 +1,7 @@
 /** Connections as fast as the server takes them; then silence, so that memory can be looked at. */
 import type { ConnectJob, LoadResult } from "../job.ts";
 import { Outbox } from "./connection.ts";
-import { connectAll } from "./population.ts";
+import { connectAll, WELCOME } from "./population.ts";
 import { MeasuredWindow, tell } from "./window.ts";
 
 /** The first tenth warms the server up and is not counted. */
@@ -17,7 +17,8 @@ export async function runConnectLoad(job: ConnectJob): Promise<LoadResult> {
     if (total === unmeasured) window.begin();
     if (total === job.users) window.end();
   };
-  await connectAll(job, new Outbox(), () => () => {}, onOne);
+  const options = { ...job, greeting: job.welcomes ? WELCOME : null };
+  await connectAll(options, new Outbox(), () => () => {}, onOne);
   tell({ event: "connected" });
   await Bun.sleep(job.holdS * 1_000);
   tell({ event: "held" });

@@ -3,6 +3,7 @@
  * system call, as a client library's corked socket would do it.
  */
 import type { Socket } from "bun";
+import { present } from "../present.ts";
 import { FrameReader, OPCODE_CLOSE, OPCODE_PING, OPCODE_TEXT, pongFrame } from "./frames.ts";
 
 export interface Handshake {
@@ -19,11 +20,19 @@ export interface ConnectionEvents {
   onEnd(reason: string): void;
 }
 
+/** Where frames are written to: a connection of whatever protocol. */
+export interface Link {
+  /** Takes the bytes as they are: they must not change until the end of the turn. */
+  write(frame: Buffer): void;
+  /** Writes what waits; for the outbox. */
+  flush(): void;
+}
+
 /** A key is to keep caches from answering, which nobody between here and loopback does. */
 const KEY = "Y2hhdGlmeS1iZW5jaC0wMA==";
 const HEAD_END = "\r\n\r\n";
 
-export class Connection {
+export class Connection implements Link {
   private socket: Socket | null = null;
   private readonly reader = new FrameReader();
   private head: Buffer | null = Buffer.alloc(0);
@@ -56,7 +65,6 @@ export class Connection {
     );
   }
 
-  /** Takes the bytes as they are: they must not change until the end of the turn. */
   write(frame: Buffer): void {
     this.out.push(frame);
     this.outBytes += frame.length;
@@ -68,7 +76,8 @@ export class Connection {
   flush(): void {
     this.queued = false;
     if (this.blocked || this.ended || this.socket === null || this.outBytes === 0) return;
-    const data = this.out.length === 1 ? this.out[0]! : Buffer.concat(this.out, this.outBytes);
+    const data =
+      this.out.length === 1 ? present(this.out[0]) : Buffer.concat(this.out, this.outBytes);
     const written = this.socket.write(data);
     this.blocked = written < data.length;
     this.out = this.blocked ? [Buffer.from(data.subarray(Math.max(0, written)))] : [];
@@ -120,18 +129,18 @@ export class Connection {
   }
 }
 
-/** Connections that have something to write at the end of this turn. */
+/** Links that have something to write at the end of this turn. */
 export class Outbox {
-  private waiting: Connection[] = [];
+  private waiting: Link[] = [];
 
-  add(connection: Connection): void {
-    this.waiting.push(connection);
+  add(link: Link): void {
+    this.waiting.push(link);
     if (this.waiting.length === 1) setImmediate(this.flush);
   }
 
   private readonly flush = (): void => {
     const now = this.waiting;
     this.waiting = [];
-    for (const connection of now) connection.flush();
+    for (const link of now) link.flush();
   };
 }

@@ -2,11 +2,14 @@
  * One writes to a group that everybody is in; when the message has reached all others, the next one
  * goes. Deliveries a second is thus the recipients divided by the time until the last one has it.
  */
+
 import type { FanoutJob, LoadResult } from "../job.ts";
+import { present } from "../present.ts";
 import { AckWheel } from "./acks.ts";
 import { type Connection, Outbox } from "./connection.ts";
+import { chatify } from "./dialects/json_dialect.ts";
 import { textFrame } from "./frames.ts";
-import { connectAll } from "./population.ts";
+import { connectAll, WELCOME } from "./population.ts";
 import { MeasuredWindow, tell } from "./window.ts";
 
 const ACK_MS = 20;
@@ -19,7 +22,7 @@ const BODY_BYTES = 100;
 
 export class FanoutLoad {
   private readonly outbox = new Outbox();
-  private readonly acks = new AckWheel(ACK_MS);
+  private readonly acks = new AckWheel(ACK_MS, (ids) => chatify.ack(ids));
   private readonly window: MeasuredWindow;
   private connections: Connection[] = [];
   /** The counter of the last message that each user got. */
@@ -40,7 +43,7 @@ export class FanoutLoad {
 
   async run(): Promise<LoadResult> {
     const { job } = this;
-    const options = { ...job, inFlight: HANDSHAKES_AT_ONCE, welcomes: true };
+    const options = { ...job, inFlight: HANDSHAKES_AT_ONCE, greeting: WELCOME };
     this.connections = await connectAll(options, this.outbox, (i) => this.textOf(i));
     tell({ event: "connected" });
     await this.rounds(job.warmupS);
@@ -67,7 +70,9 @@ export class FanoutLoad {
     const content = number.padEnd(BODY_BYTES, "lorem ipsum dolor ");
     const to = `"target_type":"GROUP","to_user_id":"${this.job.group}"`;
     const id = `"client_msg_id":"f${number}"`;
-    this.connections[0]!.write(textFrame(`{"type":"send",${id},${to},"content":"${content}"}`));
+    present(this.connections[0]).write(
+      textFrame(`{"type":"send",${id},${to},"content":"${content}"}`),
+    );
     const timer = setTimeout(() => this.all.resolve(), ROUND_MS);
     await this.all.promise;
     clearTimeout(timer);
@@ -81,7 +86,7 @@ export class FanoutLoad {
         const idAt = at + MESSAGE.length;
         const id = text.slice(idAt, text.indexOf('"', idAt));
         at = text.indexOf(CONTENT, idAt) + CONTENT.length;
-        if (this.job.acks) this.acks.add(this.connections[index]!, id);
+        if (this.job.acks) this.acks.add(present(this.connections[index]), id);
         this.onMessage(index, Number(text.slice(at, at + COUNTER)));
       }
     };
@@ -90,7 +95,7 @@ export class FanoutLoad {
   /** A bare publish also reaches the writer, who is not counted. */
   private onMessage(index: number, counter: number): void {
     if (index === 0) return;
-    if (counter <= this.last[index]!) {
+    if (counter <= present(this.last[index])) {
       this.duplicates += 1;
       return;
     }

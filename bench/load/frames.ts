@@ -41,7 +41,7 @@ export class FrameReader {
     let at = 0;
     for (;;) {
       if (data.length - at < 2) break;
-      const short = data[at + 1]! & 0x7f;
+      const short = (data[at + 1] ?? 0) & 0x7f;
       const head = short < 126 ? 2 : short === 126 ? 4 : 10;
       if (data.length - at < head) break;
       let length = short;
@@ -49,7 +49,7 @@ export class FrameReader {
       if (short === 127) length = Number(data.readBigUInt64BE(at + 2));
       const end = at + head + length;
       if (end > data.length) break;
-      onFrame(data[at]! & 0x0f, data, at + head, end);
+      onFrame((data[at] ?? 0) & 0x0f, data, at + head, end);
       at = end;
     }
     // A copy, because the chunk's memory is the socket's.

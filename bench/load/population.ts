@@ -1,5 +1,7 @@
 /** Users that connect and are welcomed, some at a time. */
+import { present } from "../present.ts";
 import { Connection, type ConnectionEvents, type Outbox } from "./connection.ts";
+import { textFrame } from "./frames.ts";
 import { tokenOf, userName } from "./tokens.ts";
 
 export interface PopulationOptions {
@@ -9,9 +11,18 @@ export interface PopulationOptions {
   readonly users: number;
   /** Handshakes on the way at once. */
   readonly inFlight: number;
-  /** True: a user is there when the server said `welcome`, not when it switched protocols. */
-  readonly welcomes: boolean;
+  /** Null: a user is there when the server has switched protocols. */
+  readonly greeting: Greeting | null;
 }
+
+/** What is said before a user may send. */
+export interface Greeting {
+  /** Answers what the server said: true, the user is there; a text, to be sent; false, wait. */
+  onText(text: string, index: number): boolean | string;
+}
+
+/** The first thing that the server says is the welcome. */
+export const WELCOME: Greeting = { onText: () => true };
 
 export type OnText = (data: Buffer, start: number, end: number) => void;
 
@@ -38,10 +49,10 @@ export async function connectAll(
     while (next < options.users) {
       const index = next;
       next += 1;
-      const port = options.wsPorts[index % options.wsPorts.length]!;
-      const token = tokens[index]!;
+      const port = present(options.wsPorts[index % options.wsPorts.length]);
+      const token = present(tokens[index]);
       const startMs = performance.now();
-      connections[index] = await connectOne(options, outbox, port, token, textOf(index));
+      connections[index] = await connectOne(options, outbox, port, token, index, textOf(index));
       onOne((performance.now() - startMs) * 1_000);
     }
   };
@@ -54,6 +65,7 @@ async function connectOne(
   outbox: Outbox,
   port: number,
   token: string,
+  index: number,
   onText: OnText,
 ): Promise<Connection> {
   const there = Promise.withResolvers<void>();
@@ -64,11 +76,13 @@ async function connectOne(
   };
   const events: ConnectionEvents = {
     onOpen: () => {
-      if (!options.welcomes) arrive();
+      if (options.greeting === null) arrive();
     },
     onText: (data, start, end) => {
-      if (waiting) arrive();
-      else onText(data, start, end);
+      if (!waiting) return onText(data, start, end);
+      const answer = options.greeting?.onText(data.toString("latin1", start, end), index);
+      if (answer === true) arrive();
+      else if (typeof answer === "string") connection.write(textFrame(answer));
     },
     onEnd: (reason) => failRun(`a connection ended: ${reason}`),
   };

@@ -2,11 +2,14 @@
  * A backend that pushes to one user per request over keep-alive connections, and the users, who are
  * connected and ack. With a target that delivers, work is done when it has arrived.
  */
+
 import type { LoadResult, PushJob } from "../job.ts";
+import { present } from "../present.ts";
 import { AckWheel } from "./acks.ts";
 import { type Connection, Outbox } from "./connection.ts";
+import { chatify } from "./dialects/json_dialect.ts";
 import { HttpClient } from "./http_client.ts";
-import { connectAll, failRun } from "./population.ts";
+import { connectAll, failRun, WELCOME } from "./population.ts";
 import { userName } from "./tokens.ts";
 import { MeasuredWindow, tell } from "./window.ts";
 
@@ -19,7 +22,7 @@ const CONTENT = Buffer.alloc(75, "lorem ipsum dolor ").toString("base64");
 
 export class PushLoad {
   private readonly outbox = new Outbox();
-  private readonly acks = new AckWheel(ACK_MS);
+  private readonly acks = new AckWheel(ACK_MS, (ids) => chatify.ack(ids));
   private readonly window: MeasuredWindow;
   private connections: Connection[] = [];
   private readonly seen = new Set<string>();
@@ -39,7 +42,7 @@ export class PushLoad {
     const { job } = this;
     const count = () => (job.delivers ? this.arrived : this.answered);
     if (job.delivers) {
-      const options = { ...job, inFlight: HANDSHAKES_AT_ONCE, welcomes: true };
+      const options = { ...job, inFlight: HANDSHAKES_AT_ONCE, greeting: WELCOME };
       this.connections = await connectAll(options, this.outbox, (i) => this.textOf(i));
     }
     tell({ event: "connected" });
@@ -84,7 +87,7 @@ export class PushLoad {
       if (this.window.open) this.window.answer.record((performance.now() - sentMs) * 1_000);
       next();
     });
-    await client.connect(httpPorts[index % httpPorts.length]!);
+    await client.connect(present(httpPorts[index % httpPorts.length]));
     next();
   }
 
@@ -94,7 +97,7 @@ export class PushLoad {
       for (let at = text.indexOf(MESSAGE); at >= 0; at = text.indexOf(MESSAGE, at)) {
         at += MESSAGE.length;
         const id = text.slice(at, text.indexOf('"', at));
-        this.acks.add(this.connections[index]!, id);
+        this.acks.add(present(this.connections[index]), id);
         if (this.seen.has(id)) this.duplicates += 1;
         else this.arrived += 1;
         this.seen.add(id);

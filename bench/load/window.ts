@@ -12,6 +12,8 @@ export class MeasuredWindow {
   readonly delivery = new Histogram();
   readonly answer = new Histogram();
   open = false;
+  received = 0;
+  acks = 0;
   private startMs = 0;
   private endMs = 0;
   private before: ProcessCost[] = [];
@@ -47,6 +49,7 @@ export class MeasuredWindow {
       loadCpu: this.own / windowMs,
       delivery: figures(this.delivery),
       answer: this.answer.count > 0 ? figures(this.answer) : null,
+      wire: this.received > 0 ? { received: this.received, acks: this.acks } : null,
     };
   }
 }

@@ -16,6 +16,7 @@ export async function startFloor(name: FloorName): Promise<Target> {
   return {
     wsPorts: [port],
     path: WS_PATH,
+    dialect: "chatify",
     httpPorts: [port],
     pids: new Map([[child.pid, name]]),
     redisUrl: null,

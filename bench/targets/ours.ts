@@ -2,9 +2,12 @@
  * The product under load: real processes of src/main.ts. One process with its embedded Redis, or
  * each role by itself, several times if need be, with a Redis that is started the same way.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { present } from "../present.ts";
+import { startRedis } from "./redis_server.ts";
 import { API_KEY, ended, freePort, JWT_SECRET, type Target, WS_PATH } from "./target.ts";
 
 export interface OursOptions {
@@ -30,7 +33,8 @@ interface Started {
 export async function startOurs(options: OursOptions): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "chatify-bench-"));
   const started: Started[] = [];
-  const redis = options.processes === 1 && !options.everysec ? null : startRedis(dir, options);
+  const redis =
+    options.processes === 1 && !options.everysec ? null : startRedis(dir, options.everysec);
   const stop = async () => {
     for (const { child } of started) child.kill("SIGTERM");
     await Promise.all(started.map(({ child }) => ended(child, STOP_MS)));
@@ -53,10 +57,11 @@ export async function startOurs(options: OursOptions): Promise<Target> {
   const portsOf = (role: string) =>
     started
       .filter(({ name }) => name === "all" || name.startsWith(role))
-      .map(({ ports }) => ports[role]!);
+      .map(({ ports }) => present(ports[role]));
   return {
     wsPorts: portsOf("gateway"),
     path: WS_PATH,
+    dialect: "chatify",
     httpPorts: portsOf("logic"),
     pids: new Map(names),
     redisUrl: redis?.url ?? join(dir, "all", "redis", "redis.sock"),
@@ -124,17 +129,4 @@ async function untilReady({ child, name, ports }: Started): Promise<void> {
     await Bun.sleep(50);
   }
   throw new Error(`${name} did not become ready`);
-}
-
-function startRedis(dir: string, { everysec }: OursOptions) {
-  const own = join(dir, "redis");
-  mkdirSync(own);
-  const url = join(own, "redis.sock");
-  const durable = ["--appendonly", "yes", "--appendfsync", everysec ? "everysec" : "always"];
-  const place = ["--port", "0", "--unixsocket", url, "--dir", own, "--save", ""];
-  const child = Bun.spawn(["redis-server", ...place, ...durable], {
-    stdout: "ignore",
-    stderr: "inherit",
-  });
-  return { child, url };
 }

@@ -1,7 +1,10 @@
+import type { DialectName } from "../job.ts";
+
 /** Something under load: where it listens, which processes it is, and how to end it. */
 export interface Target {
   readonly wsPorts: readonly number[];
   readonly path: string;
+  readonly dialect: DialectName;
   /** Where system pushes go; empty for what takes none. */
   readonly httpPorts: readonly number[];
   /** What to count: these processes and all that they started. */
@@ -14,7 +17,7 @@ export interface Target {
 
 /** Signs the users' tokens; known to the product's processes and the load generator. */
 export const JWT_SECRET = "a secret for the benchmark, 32 characters or more";
-export const API_KEY = "the key of the benchmark";
+export const API_KEY = "the-key-of-the-benchmark";
 export const WS_PATH = "/chatify/access/v1/ws";
 
 /** Waits for `process` to end, and kills it when it takes its time. */

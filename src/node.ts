@@ -9,6 +9,7 @@ import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/
 import { sleep, systemClock, systemRandom } from "./core/clock.ts";
 import type { Config } from "./core/config.ts";
 import { apiAuth } from "./core/http/api_auth.ts";
+import { silentLedger } from "./core/ledger/contract.ts";
 import { Membership } from "./core/lifecycle/membership.ts";
 import type { Service } from "./core/lifecycle/service.ts";
 import { assertLimits, LIMITS } from "./core/limits.ts";
@@ -99,6 +100,7 @@ export async function startNode(
     log: createLog(config),
     metrics: createMetrics(),
     tracer: await createTracer(config),
+    ledger: silentLedger,
   };
   startProcessMetrics(telemetry.metrics, { version: VERSION, roles: config.roles, clock });
   const shared = createShared(config, redisUrl, telemetry);

@@ -1,5 +1,6 @@
 /** Runs worlds one after the other and adds their results up. */
 import { pino } from "pino";
+import { silentLedger } from "../core/ledger/contract.ts";
 import { createMetrics } from "../core/telemetry/metrics.ts";
 import type { Telemetry } from "../core/telemetry/telemetry.ts";
 import { silentTracer } from "../core/telemetry/trace.ts";
@@ -13,6 +14,7 @@ export const SILENT: Telemetry = {
   log: pino({ level: "silent" }),
   metrics: createMetrics(),
   tracer: silentTracer,
+  ledger: silentLedger,
 };
 
 const LINES_MAX = 80;

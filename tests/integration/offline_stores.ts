@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { systemClock } from "../../src/core/clock.ts";
+import { silentLedger } from "../../src/core/ledger/contract.ts";
 import type { OfflineRow, OfflineStore } from "../../src/core/offline/contract.ts";
 import { HttpOfflineStore } from "../../src/core/offline/http_store.ts";
 import { createMetrics } from "../../src/core/telemetry/metrics.ts";
@@ -34,7 +35,12 @@ export interface StoreHarness {
 }
 
 export function silentTelemetry(): Telemetry {
-  return { log: pino({ level: "silent" }), metrics: createMetrics(), tracer: silentTracer };
+  return {
+    log: pino({ level: "silent" }),
+    metrics: createMetrics(),
+    tracer: silentTracer,
+    ledger: silentLedger,
+  };
 }
 
 export function temporaryDirectory(): { path: string; remove(): void } {

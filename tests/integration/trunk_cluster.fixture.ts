@@ -6,6 +6,7 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import pino from "pino";
 import { type Clock, systemClock, systemRandom, type Timer } from "../../src/core/clock.ts";
+import { silentLedger } from "../../src/core/ledger/contract.ts";
 import { LIMITS, type Limits } from "../../src/core/limits.ts";
 import { createMetrics, type Metrics } from "../../src/core/telemetry/metrics.ts";
 import { silentTracer } from "../../src/core/telemetry/trace.ts";
@@ -173,7 +174,7 @@ export class TcpCluster implements TrunkCluster {
   node(id: string, prepare?: (trunk: Trunk) => void, secret = "cluster secret"): TcpNode {
     const metrics = createMetrics();
     const log = pino({ level: "silent" });
-    const telemetry = { log, metrics, tracer: silentTracer };
+    const telemetry = { log, metrics, tracer: silentTracer, ledger: silentLedger };
     const base = { clock: systemClock, random: systemRandom, limits: this.limits };
     const trunk = new TcpTrunk({ self: id, secret, telemetry, ...base });
     const events = record(trunk);

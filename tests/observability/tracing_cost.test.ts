@@ -57,7 +57,8 @@ function stages(tracer: Tracer): Record<string, number> {
   const items = [...Array(BATCH)].map(() => ({ ...input }));
   const entries = [{ id: "1-0", ms: 1, sequence: 0, items, body: "" }];
   const out = newNumbering();
-  for (const each of items) out.replies.push({ input: each, frame: '{"type":"sent"}' });
+  const reply = { frame: '{"type":"sent"}', msgId: "m", seq: 1, recipients: 1 };
+  for (const input of items) out.replies.push({ ...reply, input, outcome: "numbered" });
   const traces = new DeliveryTraces({
     clock: systemClock as Clock,
     telemetry: { tracer },

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { pino } from "pino";
 import * as z from "zod";
 import { systemRandom } from "../clock.ts";
+import { silentLedger } from "../ledger/contract.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
 import { silentTracer } from "../telemetry/trace.ts";
 import { answerErrors } from "./http_errors.ts";
@@ -13,6 +14,7 @@ const telemetry = {
   log: pino({ level: "silent" }),
   metrics: createMetrics(),
   tracer: silentTracer,
+  ledger: silentLedger,
 };
 const bytesMax = 1_000;
 let blockers: string[] = [];

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { chatMsgIds, msgIdTime, pushMsgIds } from "./msg_id.ts";
+import { chatEntryOf, chatMsgIds, msgIdTime, pushMsgIds } from "./msg_id.ts";
 
 const place = fc.tuple(
   fc.nat({ max: 2 ** 40 }),
@@ -32,4 +32,16 @@ test("a push id never equals a chat id and carries the time", () => {
   expect(ids[0]?.length).not.toBe(chatMsgIds(0, `${now}-0`)(0).length);
   expect(msgIdTime(ids[0] as string)).toBe(now);
   expect(msgIdTime(chatMsgIds(3, `${now}-9`)(1))).toBe(now);
+});
+
+test("where a chat message stands in its stream is read back from its id, and from no other id", () => {
+  fc.assert(
+    fc.property(place, ([ms, sequence, partition, index]) => {
+      const entryId = `${ms}-${sequence}`;
+      const id = chatMsgIds(partition, entryId)(index);
+      expect(chatEntryOf(id)).toEqual({ partition, entryId, index });
+    }),
+  );
+  expect(chatEntryOf(pushMsgIds("abcdefgh")(1_795_000_000_000))).toBeNull();
+  expect(chatEntryOf("not an id at all")).toBeNull();
 });

@@ -20,6 +20,10 @@ function base32(value: number, width: number): string {
   return text;
 }
 
+/** Characters that the ids of all messages of one `chat_input` entry begin with. */
+export const ENTRY_HEAD_CHARS = 15;
+const CHAT_CHARS = 17;
+
 /** Returns the function that gives the id of the n-th message of a `chat_input` entry. */
 export function chatMsgIds(partition: number, entryId: string): (index: number) => string {
   const dash = entryId.indexOf("-");
@@ -35,9 +39,23 @@ export function pushMsgIds(tag: string): (nowMs: number) => string {
   return (nowMs) => base32(nowMs, 9) + tag + base32(count++, 4);
 }
 
+/** Where the message with this id stands, or stood, in `chat_input`; null for any other id. */
+export function chatEntryOf(
+  msgId: string,
+): { readonly partition: number; readonly entryId: string; readonly index: number } | null {
+  if (msgId.length !== CHAT_CHARS || !/^[0-9a-hjkmnp-tv-z]+$/.test(msgId)) return null;
+  const [ms, partition] = [numberOf(msgId.slice(0, 9)), numberOf(msgId.slice(9, 11))];
+  const entryId = `${ms}-${numberOf(msgId.slice(11, 15))}`;
+  return { partition, entryId, index: numberOf(msgId.slice(15)) };
+}
+
+function numberOf(text: string): number {
+  let value = 0;
+  for (const digit of text) value = value * 32 + digits.indexOf(digit);
+  return value;
+}
+
 /** Unix ms at which the message was taken in, read back from its id. */
 export function msgIdTime(msgId: string): number {
-  let ms = 0;
-  for (let i = 0; i < 9; i++) ms = ms * 32 + digits.indexOf(msgId[i] ?? "0");
-  return ms;
+  return numberOf(msgId.slice(0, 9).padEnd(9, "0"));
 }

@@ -1,8 +1,9 @@
 /**
- * What every role is given to be seen by: a logger, metrics, and a tracer. Handed in like the clock,
- * so that the simulator can hand in silent ones.
+ * What every role is given to be seen by: a logger, metrics, a tracer, and the ledger of messages.
+ * Handed in like the clock, so that the simulator can hand in silent ones.
  */
 import type { Logger } from "pino";
+import type { Ledger } from "../ledger/contract.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** A message that takes longer than this from accepted to its first write is traced as slow. */
@@ -53,4 +54,5 @@ export interface Telemetry {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly tracer: Tracer;
+  readonly ledger: Ledger;
 }

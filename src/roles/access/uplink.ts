@@ -6,8 +6,13 @@
 import type { Clock } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
-import { chatInputBody, traceOfItem, withTrace } from "../../core/protocol/chat_input.ts";
-import { ChatifyError } from "../../core/protocol/errors.ts";
+import {
+  chatInputBody,
+  decodeChatInputText,
+  traceOfItem,
+  withTrace,
+} from "../../core/protocol/chat_input.ts";
+import { ChatifyError, type ErrorCode } from "../../core/protocol/errors.ts";
 import type { Append, Streams } from "../../core/streams/contract.ts";
 import type { Telemetry, TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { ConnId, UplinkTuple, WriteTuple } from "../../core/trunk/messages.ts";
@@ -27,6 +32,7 @@ interface Origins {
   readonly gateways: NodeId[];
   readonly conns: ConnId[];
   readonly clientMsgIds: string[];
+  readonly items: string[];
 }
 
 /** A sampled message of an entry: its span is recorded when the entry is in, or is not. */
@@ -38,7 +44,6 @@ interface Traced {
 }
 
 interface Pending extends Origins {
-  readonly items: string[];
   /** Null in most entries, since few messages are sampled. */
   traced: Traced[] | null;
   bytes: number;
@@ -68,6 +73,7 @@ export class Uplink {
           gateways: items.map(() => gateway),
           conns: items.map((i) => i[0]),
           clientMsgIds: items.map((i) => i[1]),
+          items: items.map((i) => i[3]),
         },
         new ChatifyError("overloaded", "too many messages wait to be written", 1_000),
       );
@@ -181,6 +187,7 @@ export class Uplink {
       cause instanceof ChatifyError ? cause : new ChatifyError("internal", "not accepted");
     const { log, metrics } = this.deps.telemetry;
     metrics.rejected.inc({ code: error.code }, origin.conns.length);
+    this.recordRejections(origin.items, error.code);
     metrics.redisErrors.inc({ operation: "append" });
     log.warn({ err: cause, code: error.code, messages: origin.conns.length }, "sends not accepted");
     const body = JSON.stringify({ retry_after_ms: 1_000, ...error.toBody() }).slice(1);
@@ -189,6 +196,15 @@ export class Uplink {
       return `{"type":"rejected","client_msg_id":${JSON.stringify(id)},${body}`;
     });
     this.writeAll(frames);
+  }
+
+  private recordRejections(items: readonly string[], code: ErrorCode): void {
+    for (const item of items) {
+      const input = decodeChatInputText(item);
+      if (input === null) continue;
+      const sender = { user: input.fromUserId, device: input.deviceId };
+      this.deps.telemetry.ledger.rejected("access", sender, input.clientMsgId, code);
+    }
   }
 
   private writeAll(frames: ReadonlyMap<NodeId, ReadonlyMap<ConnId, string>>): void {

@@ -40,7 +40,8 @@ export class Hub {
     this.links = new AccessLinks(deps.trunk, deps.accessNodes, schedule);
     this.downlink = new Downlink(this.tally, schedule);
     const shared = { ...deps, links: this.links, downlink: this.downlink };
-    this.uplink = new Uplink({ ...shared, tracer: deps.telemetry.tracer, tally: this.tally });
+    const { ledger, tracer } = deps.telemetry;
+    this.uplink = new Uplink({ ...shared, ledger, tracer, tally: this.tally });
     this.bindings = new Bindings({
       ...shared,
       uplink: this.uplink,

@@ -4,6 +4,7 @@
  * wrote is the order in which access gets it.
  */
 import type { Clock } from "../../core/clock.ts";
+import type { Ledger } from "../../core/ledger/contract.ts";
 import type { Limits } from "../../core/limits.ts";
 import { encodeChatInput } from "../../core/protocol/chat_input.ts";
 import type { ErrorCode } from "../../core/protocol/errors.ts";
@@ -24,6 +25,7 @@ export interface UplinkDeps {
   readonly limits: Limits;
   readonly partitions: Partitions;
   readonly tracer: Tracer;
+  readonly ledger: Ledger;
   readonly links: AccessLinks;
   readonly downlink: Downlink;
   readonly tally: Tally;
@@ -246,6 +248,7 @@ export class Uplink {
     retryAfterMs?: number,
   ): void {
     this.deps.tally.rejected(code);
+    this.deps.ledger.rejected("gateway", conn, clientMsgId, code);
     this.traceRefusal(conn, code);
     this.deps.downlink.queue(conn, rejectedFrame(clientMsgId, code, message, retryAfterMs));
   }

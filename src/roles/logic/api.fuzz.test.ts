@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { systemClock, systemRandom } from "../../core/clock.ts";
 import { apiAuth } from "../../core/http/api_auth.ts";
+import { silentLedger } from "../../core/ledger/contract.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { ERRORS, type ErrorBody } from "../../core/protocol/errors.ts";
 import { Message, UserId } from "../../core/protocol/message.ts";
@@ -30,7 +31,12 @@ const app = createLogicApi({
   authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
   clock: systemClock,
   random: systemRandom,
-  telemetry: { log: pino({ level: "silent" }), metrics: createMetrics(), tracer: silentTracer },
+  telemetry: {
+    log: pino({ level: "silent" }),
+    metrics: createMetrics(),
+    tracer: silentTracer,
+    ledger: silentLedger,
+  },
   limits: LIMITS,
 });
 

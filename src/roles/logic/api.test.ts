@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { pino } from "pino";
 import { systemClock, systemRandom } from "../../core/clock.ts";
 import { apiAuth } from "../../core/http/api_auth.ts";
+import { silentLedger } from "../../core/ledger/contract.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { MemoryRelations } from "../../core/relations/memory_relations.ts";
@@ -42,7 +43,7 @@ function fixture(overrides: Partial<LogicApiDeps> = {}): Fixture {
     authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
     clock,
     random: systemRandom,
-    telemetry: { log, metrics: createMetrics(), tracer: silentTracer },
+    telemetry: { log, metrics: createMetrics(), tracer: silentTracer, ledger: silentLedger },
     limits: LIMITS,
     ...overrides,
   });

@@ -4,7 +4,7 @@
  * loaded before; the effects (commit, replies) come after, elsewhere.
  */
 import { type ChatInput, decodeChatInputBody } from "../../core/protocol/chat_input.ts";
-import { ChatifyError } from "../../core/protocol/errors.ts";
+import { ChatifyError, type ErrorCode } from "../../core/protocol/errors.ts";
 import type { Message } from "../../core/protocol/message.ts";
 import { chatMsgIds } from "../../core/protocol/msg_id.ts";
 import type { PushTask } from "../../core/protocol/push_task.ts";
@@ -43,6 +43,12 @@ export function isNotice(input: ChatInput): boolean {
 export interface Reply {
   readonly input: ChatInput;
   readonly frame: string;
+  /** Of the message that it was, or is known as; empty when it was refused. */
+  readonly msgId: string;
+  readonly seq: number;
+  readonly outcome: "numbered" | "repeated" | ErrorCode;
+  /** Users that it was handed over for. */
+  readonly recipients: number;
 }
 
 export interface Numbering {
@@ -119,16 +125,20 @@ function numberItem(
   if (known !== null) {
     // The very same item again means that a former owner recorded it and died before it was handed
     // on (possible where a commit is not atomic): hand it on again under its number.
-    if (known.msgId === msgId && known.seq > 0) route(out, context, entry, input, msgId, known.seq);
-    else out.duplicates++;
-    out.replies.push({ input, frame: sentFrame(input, known.msgId, known.seq, known.timestamp) });
+    const again = known.msgId === msgId && known.seq > 0;
+    const recipients = again ? route(out, context, entry, input, msgId, known.seq) : 0;
+    if (!again) out.duplicates++;
+    const frame = sentFrame(input, known.msgId, known.seq, known.timestamp);
+    const outcome = again ? "numbered" : "repeated";
+    out.replies.push({ input, frame, msgId: known.msgId, seq: known.seq, outcome, recipients });
     return;
   }
   const conversation = context.conversations.get(input.conversationId);
   const refused = refuse(context, input, conversation);
   if (refused !== null) {
     out.rejected.set(refused.code, (out.rejected.get(refused.code) ?? 0) + 1);
-    out.replies.push({ input, frame: rejectedFrame(input, refused) });
+    const frame = rejectedFrame(input, refused);
+    out.replies.push({ input, frame, msgId: "", seq: 0, outcome: refused.code, recipients: 0 });
     return;
   }
   const timestamp = Math.floor(entry.ms / 1_000);
@@ -138,14 +148,16 @@ function numberItem(
   const record = { ms: entry.ms, sequence: entry.sequence, index, seq };
   context.dedup.add(key, record);
   out.records.push([key, record]);
+  let recipients = 0;
   if (isReport) {
     out.reports.push(encodeMessage(input, msgId, 0, timestamp));
   } else {
     out.seqs.set(input.conversationId, seq);
-    route(out, context, entry, input, msgId, seq);
+    recipients = route(out, context, entry, input, msgId, seq);
   }
   out.numbered++;
-  out.replies.push({ input, frame: sentFrame(input, msgId, seq, timestamp) });
+  const frame = sentFrame(input, msgId, seq, timestamp);
+  out.replies.push({ input, frame, msgId, seq, outcome: "numbered", recipients });
 }
 
 function refuse(
@@ -167,6 +179,7 @@ function refuse(
   return null;
 }
 
+/** Adds it to the tasks of its recipients' partitions; returns how many recipients it has. */
 function route(
   out: Numbering,
   context: NumberingContext,
@@ -174,7 +187,7 @@ function route(
   input: ChatInput,
   msgId: string,
   seq: number,
-): void {
+): number {
   const task = {
     msgId,
     conversation: input.conversationId,
@@ -187,15 +200,19 @@ function route(
   if (input.targetType === "USER") {
     const partition = partitionOf(input.toUserId, context.partitions.user);
     addTask(out, partition, { ...task, recipients: [input.toUserId] });
-    return;
+    return 1;
   }
   const group = context.conversations.get(input.conversationId)?.group;
+  let count = 0;
   for (const [partition, members] of group?.byPartition ?? []) {
     const recipients = members.includes(input.fromUserId)
       ? members.filter((user) => user !== input.fromUserId)
       : members;
-    if (recipients.length > 0) addTask(out, partition, { ...task, recipients });
+    if (recipients.length === 0) continue;
+    addTask(out, partition, { ...task, recipients });
+    count += recipients.length;
   }
+  return count;
 }
 
 function addTask(out: Numbering, partition: number, task: PushTask): void {

@@ -25,6 +25,7 @@ import type { Partitions } from "../../core/topology.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
 import { DedupWindow, encodeRecord, sliceExpiry, sliceOf } from "./dedup_window.ts";
+import { recordDecisions } from "./number_ledger.ts";
 import { openTraces, recordTraces, type Traces } from "./number_traces.ts";
 import {
   type DecodedEntry,
@@ -256,6 +257,7 @@ export class PartitionWorker {
     const { clock, partition, telemetry } = this.deps;
     recordTraces(telemetry.tracer, { out, traces, partition, end: clock.now() });
     this.deps.reply(out.replies);
+    recordDecisions(telemetry.ledger, partition, out);
   }
 }
 

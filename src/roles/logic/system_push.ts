@@ -65,6 +65,9 @@ export class SystemPushIntake implements PushIntake {
     }
     telemetry.tracer.span({ ...span, parent, end: clock.now(), attributes });
     this.deps.telemetry.metrics.pushed.inc(tasks.length);
+    for (const [, { msgId, recipients }] of tasks) {
+      telemetry.ledger.pushed({ ...push, msgId, toUserId: recipients[0] ?? "" });
+    }
     return tasks.map(([, task]) => task.msgId);
   }
 

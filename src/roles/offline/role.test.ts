@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { type Clock, systemClock } from "../../core/clock.ts";
+import { silentLedger } from "../../core/ledger/contract.ts";
 import type { OfflineRow } from "../../core/offline/contract.ts";
 import { createMetrics } from "../../core/telemetry/metrics.ts";
 import { silentTracer } from "../../core/telemetry/trace.ts";
@@ -41,7 +42,12 @@ function fixture(options: Partial<OfflineRoleDeps> = {}) {
     },
   };
   const metrics = createMetrics();
-  const telemetry = { log: pino({ level: "silent" }), metrics, tracer: silentTracer };
+  const telemetry = {
+    log: pino({ level: "silent" }),
+    metrics,
+    tracer: silentTracer,
+    ledger: silentLedger,
+  };
   const config = { databaseUrl: `sqlite:${path}`, host: "127.0.0.1", port: 0, clusterSecret: "s" };
   const role = createOfflineRole({ config, clock, telemetry, ...options });
   const metric = (name: string) => metrics.registry.getSingleMetricAsString(`chatify_${name}`);

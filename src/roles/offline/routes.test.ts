@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Hono } from "hono";
 import { pino } from "pino";
 import { type Clock, systemClock, systemRandom } from "../../core/clock.ts";
+import { silentLedger } from "../../core/ledger/contract.ts";
 import { CLUSTER_SECRET_HEADER } from "../../core/offline/wire.ts";
 import { createMetrics } from "../../core/telemetry/metrics.ts";
 import { silentTracer } from "../../core/telemetry/trace.ts";
@@ -16,7 +17,7 @@ const directory = mkdtempSync(join(tmpdir(), "chatify-routes-"));
 const nowS = 1_800_000_000;
 const clock: Clock = { ...systemClock, now: () => nowS * 1_000 };
 const log = pino({ level: "silent" });
-const telemetry = { log, metrics: createMetrics(), tracer: silentTracer };
+const telemetry = { log, metrics: createMetrics(), tracer: silentTracer, ledger: silentLedger };
 const clusterSecret = "the-secret-of-the-cluster";
 const publicPath = "/chatify/offline/v1";
 

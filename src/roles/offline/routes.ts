@@ -63,7 +63,10 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
   return app;
 }
 
-function addPublicRoutes(app: Hono, { announceRows, clock, store }: OfflineAppDeps): void {
+function addPublicRoutes(
+  app: Hono,
+  { announceRows, clock, store, telemetry }: OfflineAppDeps,
+): void {
   app.get(`${OFFLINE_PUBLIC_PATH}/RetrieveOfflineMessages`, async (c) => {
     const query = checked(RetrieveQuery, c.req.query());
     const { user_id, last_message_id: last } = query;
@@ -86,7 +89,9 @@ function addPublicRoutes(app: Hono, { announceRows, clock, store }: OfflineAppDe
     const body = await parseJson(c.req.raw);
     for (const field of ["msg_ids", "message_ids"]) refuseLong(body, field);
     const { user_id, msg_ids } = checked(AcknowledgeBody, body);
-    return c.json({ acknowledged: await store.confirm(null, [{ user_id, msg_ids }]) });
+    const acknowledged = await store.confirm(null, [{ user_id, msg_ids }]);
+    for (const msgId of msg_ids) telemetry.ledger.confirmed(msgId, user_id);
+    return c.json({ acknowledged });
   });
 
   app.post(`${OFFLINE_PUBLIC_PATH}/ArchiveMessages`, async (c) => {
@@ -95,6 +100,7 @@ function addPublicRoutes(app: Hono, { announceRows, clock, store }: OfflineAppDe
     const { user_id, messages } = checked(ArchiveBody, body);
     const now = clock.now();
     await store.archiveUnfenced(messages.map((message) => toRow(user_id, message, now)));
+    for (const { msg_id } of messages) telemetry.ledger.stored(msg_id, user_id, "http");
     await announceRows(user_id);
     // What is stored now, so that a repeated call is answered like the first one.
     return c.json({ archived: messages.length });

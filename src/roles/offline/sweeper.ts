@@ -50,6 +50,9 @@ export class Sweeper {
         const swept = await store.sweep(Math.floor(clock.now() / 1_000), SWEEP_ROWS);
         if (swept.length > 0) {
           telemetry.metrics.expired.inc({ stage: "offline" }, swept.length);
+          for (const { msg_id, user_id } of swept) {
+            telemetry.ledger.expired(msg_id, user_id, "offline");
+          }
           const line = { reason: "expired", stage: "offline", messages: swept };
           telemetry.log.info(line, "offline messages expired and were deleted");
         }

@@ -137,6 +137,14 @@ export class Feed {
     return this.isAckedByAll(item);
   }
 
+  /** The device of the session `who`; empty when it is gone. */
+  deviceOf(who: string): string {
+    const { sessions } = this;
+    const [only] = sessions;
+    if (sessions.length === 1 && only !== undefined) return only.device;
+    return sessions.find((session) => sessionKey(session) === who)?.device ?? "";
+  }
+
   isAckedByAll(item: Item): boolean {
     const acked = item.ackedBy;
     if (acked === null) return false;

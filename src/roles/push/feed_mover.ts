@@ -63,7 +63,9 @@ export class FeedMover {
 
   /** Session `who` confirmed `item`. */
   ack(feed: Feed, item: Item, who: string): void {
-    if (item.sentAt === 0 || !feed.ack(item, who)) return;
+    if (item.sentAt === 0) return;
+    this.deps.telemetry.ledger.acked(item.msgId, feed.user, feed.deviceOf(who));
+    if (!feed.ack(item, who)) return;
     const now = this.deps.clock.monotonic();
     this.deps.telemetry.metrics.deliveredAcked.observe((now - item.sentAt) / 1_000);
     this.traces.acked(item, now);
@@ -105,6 +107,8 @@ export class FeedMover {
       feeds.add(feed);
       const entry = item.entry as OpenEntry;
       item.entry = null;
+      const reason = item.sentAt === 0 ? "offline" : "unacked";
+      this.deps.telemetry.ledger.stored(item.msgId, feed.user, reason);
       this.deps.settleEntry(entry);
       if (item.done) this.deps.archive.confirm(feed, item.msgId);
       // An item that was never sent comes back with the replay; one that was may still be acked.
@@ -124,7 +128,7 @@ export class FeedMover {
   }
 
   private send(feed: Feed): void {
-    const { limits, outbox } = this.deps;
+    const { limits, outbox, telemetry } = this.deps;
     const end = feed.base + Math.min(feed.items.length, limits.UNACKED_PER_SESSION_MAX);
     for (const session of feed.sessions) {
       if (session.next >= end || !outbox.canReach(session)) continue;
@@ -135,6 +139,7 @@ export class FeedMover {
         if (item.done || this.expire(feed, item)) continue;
         if (item.sentAt === 0) this.firstSent(item);
         outbox.add(session, item.frame, item.trace);
+        telemetry.ledger.written(item.msgId, feed.user, session, item.entry === null);
       }
     }
   }
@@ -158,6 +163,7 @@ export class FeedMover {
     if (item.expireTime === 0 || item.archiving) return false;
     if (item.expireTime * 1_000 > this.deps.clock.now()) return false;
     this.deps.telemetry.metrics.expired.inc({ stage: "push" });
+    this.deps.telemetry.ledger.expired(item.msgId, feed.user, "push");
     if (item.entry === null) this.rowSettled(feed, item);
     else this.liveSettled(item);
     return true;

@@ -137,7 +137,7 @@ export class PushPartition {
   /** What devices of users confirmed. */
   acks(user: string, address: Address, msgIds: readonly string[]): void {
     const feed = this.feeds.get(user);
-    const { metrics } = this.deps.telemetry;
+    const { ledger, metrics } = this.deps.telemetry;
     if (feed === undefined) {
       metrics.duplicates.inc({ stage: "ack" }, msgIds.length);
       return;
@@ -151,7 +151,9 @@ export class PushPartition {
       }
       // Acked before, or forged, or its row is not in memory: a user may confirm own rows.
       metrics.duplicates.inc({ stage: "ack" });
-      if (feed.stored) this.archive.confirm(feed, msgId);
+      if (!feed.stored) continue;
+      this.archive.confirm(feed, msgId);
+      ledger.acked(msgId, user, feed.deviceOf(who));
     }
     this.mover.advance(feed);
   }

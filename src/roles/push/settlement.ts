@@ -70,6 +70,10 @@ export class Settlement {
   deadLetter(topic: Topic, id: string, reason: string, body: string): void {
     const { fence, telemetry } = this.deps;
     telemetry.metrics.deadLetters.inc({ reason });
+    // What cannot be decoded may still show which messages were in it.
+    for (const [, msgId = ""] of body.matchAll(/"msg_id":"([0-9a-z]{1,40})"/g)) {
+      telemetry.ledger.deadLettered(msgId, topic, reason);
+    }
     telemetry.log.error({ entry: id, topic, reason }, "entry goes to dead_letter");
     const now = this.deps.clock.now();
     telemetry.tracer.span({

@@ -2,6 +2,7 @@
 import { pino } from "pino";
 import { createTokenVerifier, type TokenVerifierOptions } from "../../../core/auth/tokens.ts";
 import { type Clock, systemClock, systemRandom } from "../../../core/clock.ts";
+import { silentLedger } from "../../../core/ledger/contract.ts";
 import { LIMITS, type Limits } from "../../../core/limits.ts";
 import { type ServerFrame, SUBPROTOCOL, WEBSOCKET_PATH } from "../../../core/protocol/frames.ts";
 import type { NodeRecord } from "../../../core/registry/contract.ts";
@@ -41,6 +42,7 @@ export async function startGateway(options: FixtureOptions = {}): Promise<Fixtur
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
     tracer: silentTracer,
+    ledger: silentLedger,
     ...options.telemetry,
   };
   const clock = options.clock ?? systemClock;

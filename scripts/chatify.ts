@@ -3,6 +3,7 @@
  * Results go to stdout, everything else to stderr. It ends with 0 when the command did what it was
  * asked, with 1 when it could not, with 2 when it was not asked in a way that it understands.
  */
+import { apiKey } from "./cli/api_key.ts";
 import { CliError, type Command, runCommand } from "./cli/command.ts";
 import { deadLetter } from "./cli/dead_letter.ts";
 import { doctor } from "./cli/doctor.ts";
@@ -11,7 +12,7 @@ import { send } from "./cli/send.ts";
 import { status } from "./cli/status.ts";
 import { token } from "./cli/token.ts";
 
-const COMMANDS: readonly Command[] = [token, send, listen, status, doctor, deadLetter];
+const COMMANDS: readonly Command[] = [token, send, listen, status, doctor, deadLetter, apiKey];
 
 function usage(): string {
   const lines = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`);

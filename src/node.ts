@@ -5,6 +5,8 @@
  */
 import { readFileSync } from "node:fs";
 import pack from "../package.json";
+import { CachedApiKeys } from "./core/auth/cached_api_keys.ts";
+import { RedisApiKeys } from "./core/auth/redis_api_keys.ts";
 import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/tokens.ts";
 import { sleep, systemClock, systemRandom } from "./core/clock.ts";
 import type { Config } from "./core/config.ts";
@@ -20,7 +22,7 @@ import { createRedis } from "./core/redis/client.ts";
 import type { NodeRecord } from "./core/registry/contract.ts";
 import { RedisRegistry } from "./core/registry/redis_registry.ts";
 import { RedisRelations } from "./core/relations/redis_relations.ts";
-import type { UserStateEvent } from "./core/sessions/contract.ts";
+import type { SessionDirectory, UserStateEvent } from "./core/sessions/contract.ts";
 import { RedisSessions } from "./core/sessions/redis_sessions.ts";
 import { RedisStreams } from "./core/streams/redis_streams.ts";
 import { serveAdmin } from "./core/telemetry/admin.ts";
@@ -58,22 +60,25 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     prefix: config.keyPrefix,
   });
   const base = { redis, clock, telemetry, limits, partitions };
+  const directory = new RedisSessions(base);
   const registry = new RedisRegistry({ redis, partitions, limits });
   const verifier = tokenVerifier(config);
+  const issuedKeys = new CachedApiKeys(new RedisApiKeys(redis), clock);
   return {
     self,
     redis,
     registry,
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self, durability }),
-    directory: new RedisSessions(base),
+    directory,
     relations: new RedisRelations({ ...base, redis: redis.commands, prefix: config.keyPrefix }),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
     membership: new Membership({ registry, clock, telemetry, limits }),
     authorize: apiAuth({
       authMode: config.authMode,
       apiKeys: config.apiKeys,
-      verifier: scopesOf(verifier),
+      issuedKeys,
+      verifier: callerTokens(verifier, directory),
       telemetry,
     }),
   };
@@ -302,8 +307,14 @@ function tokenVerifier(config: Config): TokenVerifier {
   return createTokenVerifier({ mode, secret, jwksUrl, ...claims, clock });
 }
 
-function scopesOf(verifier: TokenVerifier) {
+/** Tokens as they count for HTTP: a revoked one does not. Few calls come with one, so each asks. */
+function callerTokens(verifier: TokenVerifier, directory: SessionDirectory) {
   return {
-    verify: async (token: string) => ({ scope: (await verifier.verify(token)).scopes }),
+    verify: async (token: string) => {
+      const { issuedAt, scopes: scope, userId } = await verifier.verify(token);
+      const before = await directory.tokensBefore(userId);
+      if ((issuedAt ?? 0) >= before * 1_000) return { scope, userId };
+      throw new ChatifyError("unauthorized", "this token was revoked");
+    },
   };
 }

@@ -151,7 +151,13 @@ export class Device {
       host: node.host,
       hub: node.gateway,
       random: this.random.fork(),
-      identity: { userId: this.user, deviceId: this.id, expiresAt: null, traceparent: "" },
+      identity: {
+        userId: this.user,
+        deviceId: this.id,
+        expiresAt: null,
+        issuedAt: 0,
+        traceparent: "",
+      },
       bufferMax: BUFFER_TEXTS,
       droppedSend: this.world.droppedSend,
       end: {

@@ -31,10 +31,15 @@ export class RawClient {
 
   /** Resolves at `welcome`. */
   static async connect(gateway: string, user: string, device = "d1"): Promise<RawClient> {
-    const query = `token=dev:${user}:${device}`;
-    const client = new RawClient(`ws://${gateway}/chatify/access/v1/ws?${query}`);
+    const client = RawClient.open(gateway, `dev:${user}:${device}`);
     await client.frame("welcome");
     return client;
+  }
+
+  /** Connects, and waits for nothing: the server may have reasons to refuse. */
+  static open(gateway: string, token: string, device = ""): RawClient {
+    const name = device === "" ? "" : `&device_id=${device}`;
+    return new RawClient(`ws://${gateway}/chatify/access/v1/ws?token=${token}${name}`);
   }
 
   send(...frames: object[]): void {

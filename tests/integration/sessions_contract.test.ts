@@ -1,6 +1,11 @@
 /** What SessionDirectory promises, held against Redis and against the simulator's double. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import type { NewSession, Session, UserStateEvent } from "../../src/core/sessions/contract.ts";
+import type {
+  NewSession,
+  Registered,
+  Session,
+  UserStateEvent,
+} from "../../src/core/sessions/contract.ts";
 import { partitionOf } from "../../src/core/topology.ts";
 import type { Backend, TestNode } from "./backends.ts";
 import {
@@ -43,12 +48,18 @@ describe.each(implementations)("sessions %s", (_, make) => {
   });
 
   const session = (user: string, conn: number, device = "phone"): NewSession => {
-    return { user, device, access: "acc", gateway: "gw", conn, since: 1_700_000_000_123 };
+    const since = 1_700_000_000_123;
+    return { user, device, access: "acc", gateway: "gw", conn, since, issuedAt: 0 };
   };
+
+  /** What the directory keeps of it. */
+  function stored({ issuedAt: _, ...one }: NewSession, result: Registered | undefined): Session {
+    return { ...one, epoch: result?.epoch ?? 0 };
+  }
 
   async function register(one: NewSession): Promise<Session> {
     const [result] = await node.sessions.register([one]);
-    return { ...one, epoch: result?.epoch ?? 0 };
+    return stored(one, result);
   }
 
   /** The events of all partitions so far, and at least `count` of them. */
@@ -81,7 +92,7 @@ describe.each(implementations)("sessions %s", (_, make) => {
     const users = batch.map(({ user }) => user);
     const found = await node.sessions.lookup(users);
     for (const [i, one] of batch.entries()) {
-      expect(found[i]?.sessions).toEqual([{ ...one, epoch: results[i]?.epoch ?? 0 }]);
+      expect(found[i]?.sessions).toEqual([stored(one, results[i])]);
     }
     expect(await node.sessions.onlineCount()).toBe(3_000);
     expect(await events(3_000)).toHaveLength(3_000);
@@ -107,8 +118,7 @@ describe.each(implementations)("sessions %s", (_, make) => {
     const [result] = await node.sessions.register([moved]);
     expect(result?.replaced).toBeNull();
     expect(result?.epoch).toBeGreaterThan(old.epoch);
-    const sessions = [{ ...moved, epoch: result?.epoch ?? 0 }];
-    expect((await node.sessions.lookup(["ann"]))[0]?.sessions).toEqual(sessions);
+    expect((await node.sessions.lookup(["ann"]))[0]?.sessions).toEqual([stored(moved, result)]);
   });
 
   test("a stale unregister does not clear a newer session, and says nothing", async () => {
@@ -142,10 +152,46 @@ describe.each(implementations)("sessions %s", (_, make) => {
     const devices = Array.from({ length: max + 1 }, (_, i) => session("ann", i, `device-${i}`));
     const results = await node.sessions.register(devices);
     expect(results.slice(0, max).every(({ epoch }) => epoch > 0)).toBe(true);
-    expect(results[max]).toEqual({ epoch: 0, replaced: null });
+    expect(results[max]).toEqual({ epoch: 0, replaced: null, barred: null });
     expect((await register(session("ann", 99, "device-3"))).epoch).toBeGreaterThan(0);
     expect((await node.sessions.lookup(["ann"]))[0]?.sessions).toHaveLength(max);
     expect(await events(max + 1)).toHaveLength(max + 1);
+  });
+
+  test("a kick refuses connections made before it, of one device or of all, and no later one", async () => {
+    const refused = { epoch: 0, replaced: null, barred: "kicked" as const };
+    const later = { since: 32_000_000_000_000 };
+    await node.sessions.bar("ann", { kick: "phone" });
+    expect(await node.sessions.register([session("ann", 1)])).toEqual([refused]);
+    expect((await register(session("ann", 2, "laptop"))).epoch).toBeGreaterThan(0);
+    expect((await register({ ...session("ann", 3), ...later })).epoch).toBeGreaterThan(0);
+    await node.sessions.bar("bob", { kick: null });
+    expect(await node.sessions.register([session("bob", 4), session("cat", 5)])).toMatchObject([
+      refused,
+      { barred: null },
+    ]);
+    // Only those that were let in became known.
+    expect((await events(3)).map(([, user, device]) => `${user}/${device}`).sort()).toEqual([
+      "ann/laptop",
+      "ann/phone",
+      "cat/phone",
+    ]);
+  });
+
+  test("a token issued before the bar is refused, as is one that does not say; the bar never moves back", async () => {
+    const barred = async (issuedAt: number) => {
+      const [result] = await node.sessions.register([{ ...session("ann", 1), issuedAt }]);
+      return result?.barred;
+    };
+    expect(await node.sessions.tokensBefore("ann")).toBe(0);
+    await node.sessions.bar("ann", { tokensBefore: 2_000 });
+    await node.sessions.bar("ann", { tokensBefore: 1_000 });
+    expect(await node.sessions.tokensBefore("ann")).toBe(2_000);
+    expect(await barred(1_999)).toBe("token_revoked");
+    expect(await barred(0)).toBe("token_revoked");
+    expect(await barred(2_000)).toBeNull();
+    await node.sessions.bar("ann", { kick: "laptop" });
+    expect(await node.sessions.tokensBefore("ann")).toBe(2_000);
   });
 
   test("the stored mark that a push owner commits is seen in a lookup", async () => {

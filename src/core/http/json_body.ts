@@ -12,8 +12,23 @@ export async function parseJson(request: Request): Promise<unknown> {
   try {
     return await request.json();
   } catch {
-    throw new ChatifyError("bad_request", "the body is not JSON");
+    throw notJson();
   }
+}
+
+/** For a body that may be left out: no body at all is the same as an empty object. */
+export async function parseOptionalJson(request: Request): Promise<unknown> {
+  const text = await request.text();
+  if (text === "") return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw notJson();
+  }
+}
+
+function notJson(): ChatifyError {
+  return new ChatifyError("bad_request", "the body is not JSON");
 }
 
 /** Throws `bad_request` when `value` is not what `schema` takes. */

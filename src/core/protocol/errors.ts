@@ -96,6 +96,7 @@ export const CLOSE_CODES = {
   unsupported_version: 4103,
   protocol_error: 4104,
   too_many_devices: 4105,
+  token_revoked: 4106,
 } as const;
 
 export type CloseReason = keyof typeof CLOSE_CODES;

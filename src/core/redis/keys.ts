@@ -52,9 +52,19 @@ export class Keys {
     return `${this.before}session_epoch:{${partition}}`;
   }
 
+  /** Hash: user → what the user's registrations must be later than. */
+  bars(partition: number): string {
+    return `${this.before}bars:{${partition}}`;
+  }
+
   /** Hash: node id → when it was last heard, and its record. */
   nodes(): string {
     return `${this.before}nodes`;
+  }
+
+  /** Hash: id → record of an API key. */
+  apiKeys(): string {
+    return `${this.before}api_keys`;
   }
 
   /** Hash: the partition counts agreed at the first start. */

@@ -2,14 +2,17 @@
 import type { Limits } from "../limits.ts";
 import { directAccess, type MemoryAccess, type MemoryEngine } from "../streams/memory_engine.ts";
 import { type Partitions, partitionOf } from "../topology.ts";
-import type {
-  NewSession,
-  Presence,
-  Registered,
-  Session,
-  SessionDirectory,
-  SessionRef,
-  UserStateEvent,
+import {
+  type Bar,
+  type BarReason,
+  KICK_KEPT_S,
+  type NewSession,
+  type Presence,
+  type Registered,
+  type Session,
+  type SessionDirectory,
+  type SessionRef,
+  type UserStateEvent,
 } from "./contract.ts";
 
 export interface MemorySessionsDeps {
@@ -17,6 +20,11 @@ export interface MemorySessionsDeps {
   readonly partitions: Partitions;
   readonly limits: Pick<Limits, "DEVICES_PER_USER_MAX">;
   readonly access?: MemoryAccess;
+}
+
+interface StoredBar {
+  readonly tokens: number;
+  readonly kicks: Readonly<Record<string, number>>;
 }
 
 type Events = Map<number, UserStateEvent[]>;
@@ -47,6 +55,24 @@ export class MemorySessions implements SessionDirectory {
     });
   }
 
+  bar(user: string, wanted: Bar): Promise<void> {
+    return this.access.perform("bar", () => {
+      const { engine } = this;
+      const bars = engine.fieldsOf(engine.keys.bars(this.partitionOf(user)));
+      const bar = this.barOf(user);
+      const kicks = Object.entries(bar.kicks).filter(([, at]) => {
+        return at > engine.now() - KICK_KEPT_S * 1_000;
+      });
+      if ("kick" in wanted) kicks.push([wanted.kick ?? "", engine.now()]);
+      const tokens = "kick" in wanted ? bar.tokens : Math.max(bar.tokens, wanted.tokensBefore);
+      bars.set(user, JSON.stringify({ tokens, kicks: Object.fromEntries(kicks) }));
+    });
+  }
+
+  tokensBefore(user: string): Promise<number> {
+    return this.access.perform("bar", () => this.barOf(user).tokens);
+  }
+
   lookup(users: readonly string[]): Promise<Presence[]> {
     return this.access.perform("lookup", () =>
       users.map((user) => {
@@ -72,13 +98,15 @@ export class MemorySessions implements SessionDirectory {
 
   private add(session: NewSession, events: Events): Registered {
     const { user, device, access, gateway, conn, since } = session;
+    const barred = this.barred(session);
+    if (barred !== null) return { epoch: 0, replaced: null, barred };
     const sessions = this.of(user);
     const at = sessions.findIndex((other) => other.device === device);
     if (at < 0 && sessions.length >= this.deps.limits.DEVICES_PER_USER_MAX) {
-      return { epoch: 0, replaced: null };
+      return { epoch: 0, replaced: null, barred };
     }
     const later = sessions[at];
-    if (later !== undefined && since < later.since) return { epoch: 0, replaced: later };
+    if (later !== undefined && since < later.since) return { epoch: 0, replaced: later, barred };
     const partition = this.partitionOf(user);
     const epoch = this.engine.count(this.engine.keys.sessionEpoch(partition));
     const old = sessions[at] ?? null;
@@ -87,7 +115,19 @@ export class MemorySessions implements SessionDirectory {
     const event: UserStateEvent = ["online", user, device, access, gateway, conn, epoch, since];
     append(events, partition, event);
     const same = old !== null && old.gateway === gateway && old.conn === conn;
-    return { epoch, replaced: same ? null : old };
+    return { epoch, replaced: same ? null : old, barred };
+  }
+
+  private barred({ device, issuedAt, since, user }: NewSession): BarReason | null {
+    const { kicks, tokens } = this.barOf(user);
+    if (issuedAt < tokens) return "token_revoked";
+    return since <= Math.max(kicks[""] ?? 0, kicks[device] ?? 0) ? "kicked" : null;
+  }
+
+  private barOf(user: string): StoredBar {
+    const key = this.engine.keys.bars(this.partitionOf(user));
+    const stored = this.engine.fieldsOf(key).get(user);
+    return stored === undefined ? { tokens: 0, kicks: {} } : (JSON.parse(stored) as StoredBar);
   }
 
   private remove({ user, device, gateway, conn, epoch }: SessionRef, events: Events): void {

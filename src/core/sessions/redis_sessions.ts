@@ -3,13 +3,17 @@ import type { Limits } from "../limits.ts";
 import type { RedisClient } from "../redis/client.ts";
 import { type Script, script } from "../redis/lane.ts";
 import { type Partitions, partitionOf } from "../topology.ts";
-import type {
-  NewSession,
-  Presence,
-  Registered,
-  Session,
-  SessionDirectory,
-  SessionRef,
+import barLua from "./bar.lua" with { type: "text" };
+import {
+  type Bar,
+  type BarReason,
+  KICK_KEPT_S,
+  type NewSession,
+  type Presence,
+  type Registered,
+  type Session,
+  type SessionDirectory,
+  type SessionRef,
 } from "./contract.ts";
 import registerLua from "./register.lua" with { type: "text" };
 import unregisterLua from "./unregister.lua" with { type: "text" };
@@ -34,6 +38,8 @@ const SCAN_PAGE = 500;
 
 const register = script(registerLua);
 const unregister = script(unregisterLua);
+const bar = script(barLua);
+const BARRED: ReadonlySet<string> = new Set<BarReason>(["kicked", "token_revoked"]);
 
 export class RedisSessions implements SessionDirectory {
   constructor(private readonly deps: RedisSessionsDeps) {}
@@ -45,18 +51,16 @@ export class RedisSessions implements SessionDirectory {
       batches.map(async ({ partition, positions, head }) => {
         const args = [String(this.deps.limits.DEVICES_PER_USER_MAX), head];
         for (const at of positions) {
-          const { user, device, gateway, conn, since } = sessions[at] as NewSession;
-          args.push(user, device, gateway, String(conn), String(since));
+          const { user, device, gateway, conn, issuedAt, since } = sessions[at] as NewSession;
+          args.push(user, device, gateway, String(conn), String(since), String(issuedAt));
         }
-        const epochs = [this.keys.sessions(partition), this.keys.sessionEpoch(partition)];
-        const reply = await this.run("register", register, epochs, partition, args);
+        const { keys } = this;
+        const own = [keys.sessions(partition), keys.sessionEpoch(partition), keys.bars(partition)];
+        const reply = await this.run("register", register, own, partition, args);
         for (const [i, at] of positions.entries()) {
-          const replaced = reply[2 * i + 1] as string;
+          const other = reply[2 * i + 1] as string;
           const user = (sessions[at] as NewSession).user;
-          results[at] = {
-            epoch: Number(reply[2 * i]),
-            replaced: replaced === "" ? null : sessionOf(user, JSON.parse(replaced) as Stored),
-          };
+          results[at] = { epoch: Number(reply[2 * i]), ...otherThan(user, other) };
         }
       }),
     );
@@ -75,6 +79,20 @@ export class RedisSessions implements SessionDirectory {
         await this.run("unregister", unregister, keys, partition, args);
       }),
     );
+  }
+
+  async bar(user: string, wanted: Bar): Promise<void> {
+    const [tokens, kicks, device] =
+      "kick" in wanted ? ["0", "1", wanted.kick ?? ""] : [String(wanted.tokensBefore), "0", ""];
+    const args = [user, tokens, kicks, device, String(KICK_KEPT_S)];
+    const keys = [this.keys.bars(this.partitionOf(user))];
+    await this.deps.redis.lane.script("bar", bar, keys, args);
+  }
+
+  async tokensBefore(user: string): Promise<number> {
+    const args = [this.keys.bars(this.partitionOf(user)), user];
+    const stored = await this.deps.redis.lane.read("bar", "HGET", args);
+    return typeof stored === "string" ? (JSON.parse(stored) as { tokens: number }).tokens : 0;
   }
 
   async lookup(users: readonly string[]): Promise<Presence[]> {
@@ -165,6 +183,13 @@ export class RedisSessions implements SessionDirectory {
     const reply = await this.deps.redis.lane.script(operation, code, all, args);
     return Array.isArray(reply) ? reply : [];
   }
+}
+
+/** What a registration comes back with beside its epoch: a session, a reason, or nothing. */
+function otherThan(user: string, text: string): Pick<Registered, "replaced" | "barred"> {
+  if (text === "") return { replaced: null, barred: null };
+  if (BARRED.has(text)) return { replaced: null, barred: text as BarReason };
+  return { replaced: sessionOf(user, JSON.parse(text) as Stored), barred: null };
 }
 
 function sessionsOf(user: string, stored: string | null): Session[] {

@@ -1,13 +1,24 @@
 -- Registers a batch of sessions of one user partition and publishes them as one stream entry.
 -- KEYS[1]: hash of user → JSON array of [device, access, gateway, conn, epoch, since].
--- KEYS[2]: the epoch counter. KEYS[3]: the user_state stream.
+-- KEYS[2]: the epoch counter. KEYS[3]: the bars, as bar.lua writes them. KEYS[4]: the user_state
+--   stream.
 -- ARGV[1]: most devices of a user. ARGV[2]: the access node that registers.
--- ARGV[3 …]: user, device, gateway, conn, since of each session.
+-- ARGV[3 …]: user, device, gateway, conn, since, issued_at (unix s) of each session.
 -- Returns for each session its epoch (0: refused) and the JSON of the one it replaced, or ''. A late
--- registration is refused in favour of a later one, which is then the second value.
+-- registration is refused in favour of a later one, which is then the second value. One that a bar
+-- refuses has the reason there: 'kicked' or 'token_revoked'.
 local devices_max, access = tonumber(ARGV[1]), ARGV[2]
 local result, events = {}, {}
-for a = 3, #ARGV, 5 do
+
+local function barred(user, device, since, issued_at)
+  local stored = redis.call('HGET', KEYS[3], user)
+  if not stored then return nil end
+  local bar = cjson.decode(stored)
+  if issued_at < bar.tokens then return 'token_revoked' end
+  if since <= math.max(bar.kicks[''] or 0, bar.kicks[device] or 0) then return 'kicked' end
+end
+
+for a = 3, #ARGV, 6 do
   local user, device, gateway = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   local conn, since = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
   local stored = redis.call('HGET', KEYS[1], user)
@@ -17,7 +28,11 @@ for a = 3, #ARGV, 5 do
     if session[1] == device then at = i end
   end
   local old = sessions[at]
-  if not old and #sessions >= devices_max then
+  local refused = barred(user, device, since, tonumber(ARGV[a + 5]))
+  if refused then
+    result[#result + 1] = 0
+    result[#result + 1] = refused
+  elseif not old and #sessions >= devices_max then
     result[#result + 1] = 0
     result[#result + 1] = ''
   elseif old and since < old[6] then
@@ -34,5 +49,5 @@ for a = 3, #ARGV, 5 do
     result[#result + 1] = replaced and cjson.encode(old) or ''
   end
 end
-if #events > 0 then redis.call('XADD', KEYS[3], '*', 'b', cjson.encode(events)) end
+if #events > 0 then redis.call('XADD', KEYS[4], '*', 'b', cjson.encode(events)) end
 return result

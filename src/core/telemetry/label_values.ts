@@ -33,8 +33,10 @@ export const STORE_OPERATIONS = [
 export const AUTH_REASONS = [
   "no_token",
   "no_credential",
-  "no_admin_scope",
+  "no_scope",
   "unknown_api_key",
+  "expired_api_key",
+  "revoked_api_key",
   "cluster_secret",
   "trunk",
   ...CODES,
@@ -71,7 +73,9 @@ const RELATIONS_OPERATIONS = [
 ].map((name) => `relations_${name}`);
 export const REDIS_OPERATIONS = [
   "agree",
+  "api_keys",
   "append",
+  "bar",
   "commit",
   "connection",
   "heartbeat",

@@ -15,8 +15,17 @@ import type { NodeId } from "./node_id.ts";
 /** A client connection, numbered by its gateway; with the gateway's node id it is unique for ever. */
 export type ConnId = number;
 
-/** [user, device, conn, since (unix ms of the handshake, and one more at each registration)] */
-export type RegisterTuple = [user: string, device: string, conn: ConnId, since: number];
+/**
+ * [user, device, conn, since (unix ms of the handshake, and one more at each registration), when the
+ * token was issued (unix s; 0 when it does not say)]
+ */
+export type RegisterTuple = [
+  user: string,
+  device: string,
+  conn: ConnId,
+  since: number,
+  issuedAt: number,
+];
 export type RegisteredTuple = [conn: ConnId, epoch: number, refused: CloseReason | ""];
 /** [conn, client message id, chat_input partition, encoded ChatInput item] */
 export type UplinkTuple = [conn: ConnId, clientMsgId: string, partition: number, item: string];

@@ -65,8 +65,8 @@ export class Registrar {
     const { self, directory, telemetry } = this.deps;
     try {
       const results = await directory.register(
-        batch.map(({ user, device, gateway, conn, since }) => {
-          return { user, device, access: self, gateway, conn, since };
+        batch.map(({ user, device, gateway, conn, since, issuedAt }) => {
+          return { user, device, access: self, gateway, conn, since, issuedAt };
         }),
       );
       for (const [i, session] of batch.entries()) this.settle(session, results[i]);

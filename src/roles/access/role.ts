@@ -142,8 +142,9 @@ class AccessRole implements Service {
   }
 
   private register(gateway: NodeId, conns: readonly RegisterTuple[]): void {
-    for (const [user, device, conn, since] of conns) {
-      const session = { user, device, gateway, conn, since, epoch: 0, closed: false };
+    for (const [user, device, conn, since, issuedAt] of conns) {
+      const held = { user, device, gateway, conn, since, issuedAt };
+      const session = { ...held, epoch: 0, closed: false };
       this.sessions.add(session);
       this.registrar.register(session);
     }
@@ -165,7 +166,7 @@ class AccessRole implements Service {
     const old = result.replaced;
     // Superseded by a later one, or only by a clock that is ahead of its gateway's: so it may return.
     const refusal = old === null ? "too_many_devices" : "rebalance";
-    const refused = result.epoch === 0 ? refusal : "";
+    const refused = result.epoch === 0 ? (result.barred ?? refusal) : "";
     // A late answer about a connection that has been registered here again since.
     if (refused !== "" && this.sessions.get(gateway, conn) !== session) return;
     if (refused !== "") this.sessions.remove(session);

@@ -12,6 +12,7 @@ export interface HeldSession {
   readonly gateway: NodeId;
   readonly conn: ConnId;
   readonly since: number;
+  readonly issuedAt: number;
   /** 0 until the directory has answered. */
   epoch: number;
   /** The gateway said that the connection is gone. */

@@ -52,7 +52,7 @@ export class Bindings {
     if (access === undefined) return;
     // Each registration is later than the one before, so that none that is late can undo it.
     const since = conn.since + conn.bindings++;
-    this.deps.links.register(access, [conn.user, conn.device, conn.id, since]);
+    this.deps.links.register(access, [conn.user, conn.device, conn.id, since, conn.issuedAt]);
   }
 
   /** Binds every connection that has no access node. */

@@ -18,6 +18,8 @@ export interface Identity {
   readonly deviceId: string;
   /** Unix ms; null for a token that never expires. */
   readonly expiresAt: number | null;
+  /** Unix seconds; 0 for a token that does not say. */
+  readonly issuedAt: number;
   /** The handshake's own `traceparent`, or "". */
   readonly traceparent: string;
 }
@@ -32,6 +34,7 @@ export class Connection {
   /** Unix ms of the handshake. */
   readonly since: number;
   readonly expiresAt: number;
+  readonly issuedAt: number;
   readonly traceparent: string;
   socket: ClientSocket | null = null;
 
@@ -74,6 +77,7 @@ export class Connection {
     this.user = identity.userId;
     this.device = identity.deviceId;
     this.expiresAt = identity.expiresAt ?? Number.POSITIVE_INFINITY;
+    this.issuedAt = identity.issuedAt;
     this.traceparent = identity.traceparent;
     this.since = since;
     this.tokens = burst;

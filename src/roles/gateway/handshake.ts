@@ -49,6 +49,7 @@ export async function admit(request: Request, deps: HandshakeDeps): Promise<Admi
       userId: claims.userId,
       deviceId: claims.deviceId ?? deviceId(query?.get("device_id") ?? null, deps.random),
       expiresAt: claims.expiresAt,
+      issuedAt: Math.floor((claims.issuedAt ?? 0) / 1_000),
       traceparent: headers.get("traceparent") ?? "",
     },
   };

@@ -3,7 +3,13 @@ import { Connection } from "./connection.ts";
 import { settleSends } from "./send_answers.ts";
 
 function waitingFor(...ids: string[]): Connection {
-  const identity = { userId: "alice", deviceId: "d", expiresAt: null, traceparent: "" };
+  const identity = {
+    userId: "alice",
+    deviceId: "d",
+    expiresAt: null,
+    issuedAt: 0,
+    traceparent: "",
+  };
   const conn = new Connection(1, identity, 0, 0, 10);
   conn.inFlight = new Map(ids.map((id, i) => [id, i + 1]));
   return conn;

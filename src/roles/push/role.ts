@@ -21,6 +21,7 @@ import type { ToPush } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { createPushApi, type PushApiDeps } from "./api.ts";
 import { DeadSessions } from "./dead_sessions.ts";
+import { Evictions } from "./evictions.ts";
 import { Outbox } from "./outbox.ts";
 import { PushPartition } from "./partition.ts";
 import { Watches } from "./watches.ts";
@@ -108,7 +109,7 @@ class Push implements PushRole {
       },
     });
     this.server = serve({
-      app: createPushApi({ ...this.deps, directory }),
+      app: createPushApi({ ...this.deps, directory, evictions: new Evictions(this.deps) }),
       host: config.host,
       port: config.port,
       name: "push",

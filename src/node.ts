@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import pack from "../package.json";
+import { apiDocument } from "./api_document.ts";
 import { CachedApiKeys } from "./core/auth/cached_api_keys.ts";
 import { RedisApiKeys } from "./core/auth/redis_api_keys.ts";
 import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/tokens.ts";
@@ -199,6 +200,7 @@ async function createRoles(
         accessNodes: () => shared.membership.serving("access"),
         roleNodes: (role) => shared.membership.serving(role),
         onLapse: (listener) => shared.membership.onLapse(listener),
+        apiDocument,
         page: authMode === "dev" ? page : undefined,
         ...devTokens(config),
       }),

@@ -41,6 +41,8 @@ export interface GatewayDeps extends HubDeps {
   readonly config: GatewayConfig;
   readonly verifier: TokenVerifier;
   readonly roleNodes: (role: Role) => readonly NodeRecord[];
+  /** The OpenAPI document; without it the gateway has no reference page. */
+  readonly apiDocument?: (() => object) | undefined;
   /** Served at `/` in dev mode. */
   readonly page?: Bun.HTMLBundle | undefined;
   /** What `GET /chatify/dev/token` hands out in dev mode; `dev:<user>[:<device>]` when absent. */

@@ -9,10 +9,12 @@ import { ChatifyError } from "../../core/protocol/errors.ts";
 import { DeviceId, UserId } from "../../core/protocol/message.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Role } from "../../core/topology.ts";
+import { addApiReference } from "./api_reference.ts";
 import { type GatewayDeps, HTTP_FORWARD_TIMEOUT_MS } from "./gateway_deps.ts";
 import { Forwarder } from "./http_forward.ts";
 
-export interface HttpApiDeps extends Pick<GatewayDeps, "config" | "roleNodes" | "issueToken"> {
+export interface HttpApiDeps
+  extends Pick<GatewayDeps, "apiDocument" | "config" | "roleNodes" | "issueToken"> {
   readonly clock: Clock;
   readonly random: Random;
   readonly telemetry: Telemetry;
@@ -37,6 +39,7 @@ export function createHttpApi(deps: HttpApiDeps): Hono {
       return response;
     });
   }
+  if (deps.apiDocument !== undefined) addApiReference(app, deps.apiDocument);
   if (config.authMode === "dev") app.get("/chatify/dev/token", (c) => devToken(c.req, deps));
   return app;
 }

@@ -25,6 +25,13 @@ export const RetrieveQuery = z.object({
   page_size: wholeNumber.pipe(z.int().min(1).max(LIMITS.RETRIEVE_PAGE_MAX)).default(PAGE_SIZE),
 });
 
+export const RetrieveAnswer = z.object({
+  messages: z.array(Message),
+  /** The last one of this page when there are more; null when this was the last page. */
+  next_message_id: z.string().nullable(),
+  has_more: z.boolean(),
+});
+
 const MessageIds = z.array(Message.shape.msg_id);
 
 export const AcknowledgeBody = z
@@ -40,6 +47,8 @@ export const AcknowledgeBody = z
     context.issues.push({ code: "custom", input: ids, path: ["msg_ids"], message: "is missing" });
     return z.NEVER;
   });
+
+export const AcknowledgeAnswer = z.object({ acknowledged: z.int() });
 
 /** A message as callers have it who know nothing of conversations and sequence numbers. */
 const ArchivedMessage = Message.extend({
@@ -62,6 +71,8 @@ const ArchivedMessage = Message.extend({
 });
 
 export const ArchiveBody = z.object({ user_id: UserId, messages: z.array(ArchivedMessage) });
+
+export const ArchiveAnswer = z.object({ archived: z.int() });
 
 export function toRow(userId: string, message: Message, storedAt: number): OfflineRow {
   return {

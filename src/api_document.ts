@@ -1,0 +1,21 @@
+/** The HTTP API as one document: what all roles say of their routes. */
+import pack from "../package.json";
+import { openApiDocument } from "./core/http/openapi.ts";
+import type { RouteDoc } from "./core/http/route_doc.ts";
+import { LOGIC_ROUTES } from "./roles/logic/api_docs.ts";
+import { OFFLINE_ROUTES } from "./roles/offline/api_docs.ts";
+import { PUSH_ROUTES } from "./roles/push/api_docs.ts";
+
+export const ROUTES: readonly RouteDoc[] = [...LOGIC_ROUTES, ...OFFLINE_ROUTES, ...PUSH_ROUTES];
+
+const TAGS = [
+  { name: "Push", description: "From your backend to users." },
+  { name: "Groups", description: "Who may write to whom, together." },
+  { name: "Blocks", description: "Who may not." },
+  { name: "Offline messages", description: "What could not be delivered yet." },
+  { name: "Presence", description: "Who is connected, and the end of it." },
+];
+
+export function apiDocument(): Record<string, unknown> {
+  return openApiDocument(ROUTES, { version: pack.version, tags: TAGS });
+}

@@ -12,6 +12,7 @@ import { createTokenVerifier, signToken, type TokenVerifier } from "./core/auth/
 import { sleep, systemClock, systemRandom } from "./core/clock.ts";
 import type { Config } from "./core/config.ts";
 import { apiAuth } from "./core/http/api_auth.ts";
+import { RedisJobs } from "./core/jobs/redis_jobs.ts";
 import { silentLedger } from "./core/ledger/contract.ts";
 import { Membership } from "./core/lifecycle/membership.ts";
 import type { Service } from "./core/lifecycle/service.ts";
@@ -48,6 +49,7 @@ const clock = systemClock;
 const random = systemRandom;
 const limits = LIMITS;
 const LINK_POLL_MS = 10;
+const DAY_S = 86_400;
 
 /** What all roles of the process share. */
 function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
@@ -72,6 +74,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self, durability }),
     directory,
+    jobs: new RedisJobs({ ...base, durability, retentionS: config.jobRetentionDays * DAY_S }),
     relations: new RedisRelations({ ...base, redis: redis.commands, prefix: config.keyPrefix }),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
     membership: new Membership({ registry, clock, telemetry, limits }),

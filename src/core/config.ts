@@ -121,6 +121,10 @@ export const VARIABLES = {
   ADMIN_PORT: port(9464),
   CHAT_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
   USER_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
+  JOB_RETENTION_DAYS: variable(
+    integer(1, 365).default(7),
+    "for how many days a push job is kept after its end, 1 to 365",
+  ),
   SENSITIVE_WORDS_FILE: variable(z.string().optional(), "the path of a file, one word a line"),
   LOG_LEVEL: variable(
     z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
@@ -176,6 +180,7 @@ export interface Config {
   readonly adminHost: string;
   readonly adminPort: number;
   readonly partitions: { readonly chat: number; readonly user: number };
+  readonly jobRetentionDays: number;
   readonly sensitiveWordsFile: string | null;
   readonly logLevel: Values["LOG_LEVEL"];
   readonly otlpEndpoint: string | null;
@@ -294,6 +299,7 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     adminHost: values.ADMIN_HOST,
     adminPort: values.ADMIN_PORT,
     partitions: { chat: values.CHAT_PARTITIONS, user: values.USER_PARTITIONS },
+    jobRetentionDays: values.JOB_RETENTION_DAYS,
     sensitiveWordsFile: values.SENSITIVE_WORDS_FILE ?? null,
     logLevel: values.LOG_LEVEL,
     otlpEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,

@@ -85,6 +85,17 @@ export const LIMITS = {
   WATCHES_MAX: 200_000,
   /** Recipients of one system push; more: 413. */
   PUSH_RECIPIENTS_MAX: 1_000,
+  /** How far ahead a push job may be scheduled; further: 422. */
+  JOB_START_DELAY_MAX_S: 2_592_000,
+  /** Messages of one chunk of a push job, which becomes one stream entry; more make another. */
+  JOB_CHUNK_MAX: 256,
+  /** Chunks that a job's runner has on their way at a time; more wait in its lists. */
+  JOB_CHUNKS_IN_FLIGHT_MAX: 16,
+  /** A job whose runner is silent for so long is taken over by another logic node. */
+  JOB_LEASE_MS: 3_000,
+  JOB_TICK_MS: 500,
+  /** Push jobs that have not ended; more: 429. */
+  JOBS_OPEN_MAX: 1_000,
   /** Largest HTTP body; larger: 413. */
   HTTP_BODY_BYTES_MAX: 8_388_608,
 
@@ -113,6 +124,8 @@ export function assertLimits(limits: Limits): void {
     [limits.UNACKED_PER_SESSION_MAX >= limits.REPLAY_PAGE, "a session's window holds a page"],
     [limits.ACK_TIMEOUT_MS < limits.REDELIVER_FIRST_MS, "archiving comes before redelivery"],
     [limits.GROUP_MEMBERS_MAX * (ID_CHARS_MAX + 3) < 8_388_608, "a group's fan-out fits an entry"],
+    [limits.JOB_TICK_MS * 3 < limits.JOB_LEASE_MS, "a job's runner survives two missed renewals"],
+    [limits.JOB_CHUNK_MAX <= limits.MESSAGES_PER_ENTRY_MAX, "an entry holds a job's chunk"],
     [limits.READ_BLOCK_MS < limits.REDIS_COMMAND_TIMEOUT_MS, "a blocked read is not a timeout"],
   ];
   for (const [ok, rule] of rules) if (!ok) throw new Error(`limits contradict: ${rule}`);

@@ -1,6 +1,7 @@
 /** One process of the simulated cluster: the real code of one role, on doubles of what is around it. */
 import type { Hono } from "hono";
 import type { serveRole } from "../core/http/http_server.ts";
+import { MemoryJobs } from "../core/jobs/memory_jobs.ts";
 import { Membership } from "../core/lifecycle/membership.ts";
 import type { Service } from "../core/lifecycle/service.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -74,6 +75,7 @@ function createParts(around: Surroundings, role: Role, host: Host) {
   host.whenKilled(() => hub.crash(host.id, random.between(0, 300)));
   const streams = new MemoryStreams({ ...base, nodeId: host.id });
   const directory = new MemorySessions(base);
+  const jobs = new MemoryJobs({ ...base, retentionS: JOB_RETENTION_S });
   const registry = new MemoryRegistry(base);
   const store = new StoreLink(around.store, host, random.fork());
   const own = seams.registry?.(registry, context) ?? registry;
@@ -85,6 +87,7 @@ function createParts(around: Surroundings, role: Role, host: Host) {
     streams: seams.streams?.(streams, context) ?? streams,
     directory: seams.directory?.(directory, context) ?? directory,
     registry: own,
+    jobs,
     relations: relationsThrough(link, relations),
     store: seams.store?.(store, context) ?? store,
     trunk: new SimTrunk(memoryTrunk, host, seams.trunk?.(context) ?? {}),
@@ -94,6 +97,7 @@ function createParts(around: Surroundings, role: Role, host: Host) {
 
 type Parts = ReturnType<typeof createParts>;
 
+const JOB_RETENTION_S = 3_600;
 const DEDUP_SEED = 0x6368617469667931n;
 
 /** Starts a process; `onFailed` is called when it could not start, as if it had exited. */

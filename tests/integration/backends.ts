@@ -4,6 +4,9 @@
  */
 import { pino } from "pino";
 import { sleep, systemClock, systemRandom } from "../../src/core/clock.ts";
+import type { JobStore } from "../../src/core/jobs/contract.ts";
+import { MemoryJobs } from "../../src/core/jobs/memory_jobs.ts";
+import { RedisJobs } from "../../src/core/jobs/redis_jobs.ts";
 import { LIMITS } from "../../src/core/limits.ts";
 import { createRedis, type RedisClient } from "../../src/core/redis/client.ts";
 import type { Registry } from "../../src/core/registry/contract.ts";
@@ -13,7 +16,7 @@ import type { SessionDirectory } from "../../src/core/sessions/contract.ts";
 import { MemorySessions } from "../../src/core/sessions/memory_sessions.ts";
 import { RedisSessions } from "../../src/core/sessions/redis_sessions.ts";
 import type { ReadBatch, StreamReader, Streams } from "../../src/core/streams/contract.ts";
-import { MemoryEngine } from "../../src/core/streams/memory_engine.ts";
+import { directAccess, MemoryEngine } from "../../src/core/streams/memory_engine.ts";
 import { MemoryStreams } from "../../src/core/streams/memory_streams.ts";
 import { RedisStreams } from "../../src/core/streams/redis_streams.ts";
 import { createMetrics } from "../../src/core/telemetry/metrics.ts";
@@ -22,13 +25,21 @@ import type { RedisServer } from "./redis_server.ts";
 
 export const partitions = { chat: 4, user: 4 };
 /** Short, so that a test sees leases and nodes end. */
-export const limits = { ...LIMITS, LEASE_TTL_MS: 300, NODE_TTL_MS: 300 };
+export const limits = {
+  ...LIMITS,
+  LEASE_TTL_MS: 300,
+  NODE_TTL_MS: 300,
+  JOB_START_DELAY_MAX_S: 10,
+};
 export const clock = systemClock;
+/** Of push jobs; short for the same reason. */
+export const retentionS = 1;
 
 export interface TestNode {
   readonly streams: Streams;
   readonly registry: Registry;
   readonly sessions: SessionDirectory;
+  readonly jobs: JobStore;
   readonly metrics: ReturnType<typeof createMetrics>;
 }
 
@@ -71,6 +82,7 @@ export class RedisBackend implements Backend {
       streams: new RedisStreams({ redis, nodeId, clock, telemetry, durability: "fsync" }),
       registry: new RedisRegistry(base),
       sessions: new RedisSessions(base),
+      jobs: new RedisJobs({ ...base, durability: "fsync", retentionS }),
       metrics,
     };
   }
@@ -113,6 +125,7 @@ export class MemoryBackend implements Backend {
       streams: new MemoryStreams({ ...base, nodeId, clock, telemetry: { log, metrics } }),
       registry: new MemoryRegistry(base),
       sessions: new MemorySessions(base),
+      jobs: new MemoryJobs({ ...base, access: directAccess(clock), retentionS }),
       metrics,
     };
   }

@@ -1,6 +1,15 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { chatEntryOf, chatMsgIds, msgIdTime, pushMsgIds } from "./msg_id.ts";
+import {
+  chatEntryOf,
+  chatMsgIds,
+  isJobMsgId,
+  jobId,
+  jobMsgIds,
+  msgIdTime,
+  pushMsgIds,
+  readJobMsgId,
+} from "./msg_id.ts";
 
 const place = fc.tuple(
   fc.nat({ max: 2 ** 40 }),
@@ -44,4 +53,18 @@ test("where a chat message stands in its stream is read back from its id, and fr
   );
   expect(chatEntryOf(pushMsgIds("abcdefgh")(1_795_000_000_000))).toBeNull();
   expect(chatEntryOf("not an id at all")).toBeNull();
+});
+
+test("an id of a job's message says which recipient of which job it is, and is no other's", () => {
+  fc.assert(
+    fc.property(place, ([ms, partition, index]) => {
+      const id = jobId(ms, "abcdefgh");
+      const msgId = jobMsgIds(id, partition)(index);
+      expect(readJobMsgId(msgId)).toEqual({ id, partition, index });
+      expect(isJobMsgId(msgId)).toBe(true);
+      expect(msgIdTime(msgId)).toBe(ms);
+      expect(isJobMsgId(chatMsgIds(partition, `${ms}-3`)(index))).toBe(false);
+      expect(isJobMsgId(pushMsgIds("abcdefgh")(ms))).toBe(false);
+    }),
+  );
 });

@@ -5,7 +5,9 @@
  * characters of base 32), partition (2), the entry's number within its millisecond (4), position in
  * the entry (2). A redelivered entry therefore yields the same ids, whoever processes it. System
  * push has no such entry; its ids carry the time, eight random characters drawn once per process,
- * and a counter: 21 characters, so the two kinds never meet.
+ * and a counter: 21 characters, so the two kinds never meet. A message of a push job is its job, the
+ * user partition and its number in there: 26 characters, so that its length alone tells it apart, and
+ * whoever holds the id knows which recipient of which job it is about.
  */
 const digits = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -53,6 +55,30 @@ function numberOf(text: string): number {
   let value = 0;
   for (const digit of text) value = value * 32 + digits.indexOf(digit);
   return value;
+}
+
+export const JOB_ID_CHARS = 17;
+const JOB_MSG_ID_CHARS = 26;
+
+/** The id of a push job; `tag` is eight characters that no other job of that millisecond has. */
+export function jobId(nowMs: number, tag: string): string {
+  return base32(nowMs, 9) + tag;
+}
+
+/** Gives the ids of a job's messages for the users of one partition, by their number from 0. */
+export function jobMsgIds(id: string, partition: number): (index: number) => string {
+  const head = id + base32(partition, 2);
+  return (index) => head + base32(index, 7);
+}
+
+/** Whether the message belongs to a push job: one comparison, since every message is asked. */
+export function isJobMsgId(msgId: string): boolean {
+  return msgId.length === JOB_MSG_ID_CHARS;
+}
+
+export function readJobMsgId(msgId: string): { id: string; partition: number; index: number } {
+  const partition = numberOf(msgId.slice(JOB_ID_CHARS, JOB_ID_CHARS + 2));
+  return { id: msgId.slice(0, JOB_ID_CHARS), partition, index: numberOf(msgId.slice(-7)) };
 }
 
 /** Unix ms at which the message was taken in, read back from its id. */

@@ -57,6 +57,41 @@ export class Keys {
     return `${this.before}bars:{${partition}}`;
   }
 
+  /** Sorted set: push job → when it was made (unix ms). */
+  jobs(): string {
+    return `${this.before}jobs`;
+  }
+
+  /** Set of the push jobs that have not ended. */
+  jobsOpen(): string {
+    return `${this.before}jobs_open`;
+  }
+
+  /** Hash: what a push job is, how far it has come, and who runs it. */
+  job(id: string): string {
+    return `${this.before}job:{${id}}`;
+  }
+
+  /** Hash: counts of a job's recipients in one user partition, and whether it may go on there. */
+  jobPart(partition: number, id: string): string {
+    return `${this.before}job_part:{${partition}}:${id}`;
+  }
+
+  /** List of chunks: recipients that nothing was sent to yet, parted by line feeds. */
+  jobList(partition: number, id: string): string {
+    return `${this.before}job_list:{${partition}}:${id}`;
+  }
+
+  /** Set of everybody who was taken into the list, while it is made. */
+  jobSeen(partition: number, id: string): string {
+    return `${this.before}job_seen:{${partition}}:${id}`;
+  }
+
+  /** String: four bits for each message of the job, what became of it. */
+  jobMarks(partition: number, id: string): string {
+    return `${this.before}job_marks:{${partition}}:${id}`;
+  }
+
   /** Hash: node id → when it was last heard, and its record. */
   nodes(): string {
     return `${this.before}nodes`;

@@ -5,6 +5,7 @@
  * but the order of the calls, so a seed reproduces a run.
  */
 import type { Clock } from "../clock.ts";
+import type { MemoryJob } from "../jobs/memory_job.ts";
 import { LIMITS } from "../limits.ts";
 import { Keys } from "../redis/keys.ts";
 import type { Topic } from "../topology.ts";
@@ -55,6 +56,7 @@ export class MemoryEngine {
   readonly counters = new Map<string, number>();
   /** By the key of a user partition: user → JSON of the user's sessions. */
   readonly sessions = new Map<string, Map<string, string>>();
+  readonly jobs = new Map<string, MemoryJob>();
   agreed: { chat: number; user: number } | null = null;
   private readonly streams = new Map<string, MemoryStream>();
   /** By the key of a map: slice ("" for the map itself) → fields. */
@@ -130,6 +132,7 @@ export class MemoryEngine {
     for (const all of [this.streams, this.maps, this.leases, this.nodes, this.counters])
       all.clear();
     this.sessions.clear();
+    this.jobs.clear();
     this.agreed = null;
     for (const key of keys) for (const listener of this.listeners) listener(key);
   }

@@ -80,6 +80,7 @@ export const REDIS_OPERATIONS = [
   "connection",
   "heartbeat",
   "info",
+  "jobs",
   "lease",
   "leases",
   "leave",

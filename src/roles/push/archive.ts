@@ -6,6 +6,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
+import { ACKED } from "../../core/jobs/contract.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import {
   type OfflineRow,
@@ -13,6 +14,7 @@ import {
   type OwnerEpoch,
   StaleEpochError,
 } from "../../core/offline/contract.ts";
+import { isJobMsgId } from "../../core/protocol/msg_id.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Feed, Item } from "./feed.ts";
 import type { Settlement } from "./settlement.ts";
@@ -28,6 +30,9 @@ export interface ArchiveDeps {
   readonly onFenced: () => void;
 }
 
+/** `claimed`: the user says so, and whether there is such a row nobody has looked. */
+type Confirm = readonly [feed: Feed, msgId: string, claimed: boolean];
+
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 2_000;
 const ROWS_PER_CALL_MAX = 500;
@@ -37,7 +42,7 @@ export class Archive {
   private readonly archiveLoop: FlushLoop;
   private readonly confirmLoop: FlushLoop;
   private items: Item[] = [];
-  private confirms: [feed: Feed, msgId: string][] = [];
+  private confirms: Confirm[] = [];
   private stopped = false;
 
   constructor(deps: ArchiveDeps) {
@@ -55,9 +60,9 @@ export class Archive {
     this.archiveLoop.wake();
   }
 
-  confirm(feed: Feed, msgId: string): void {
+  confirm(feed: Feed, msgId: string, claimed = false): void {
     feed.confirming++;
-    this.confirms.push([feed, msgId]);
+    this.confirms.push([feed, msgId, claimed]);
     this.confirmLoop.wake();
   }
 
@@ -102,6 +107,7 @@ export class Archive {
     const batch = this.confirms.splice(0, ROWS_PER_CALL_MAX);
     if (batch.length === 0) return;
     if (this.confirms.length > 0) this.confirmLoop.wake();
+    if (!(await this.jobsKnow(batch))) return;
     const byFeed = new Map<Feed, string[]>();
     for (const [feed, msgId] of batch) {
       const ids = byFeed.get(feed);
@@ -113,6 +119,22 @@ export class Archive {
     if (!(await this.untilDone("confirm", () => store.confirm(owner, confirmed)))) return;
     for (const [feed, ids] of byFeed) feed.confirming -= ids.length;
     this.deps.onConfirmed([...byFeed.keys()]);
+  }
+
+  /** A push job hears that a row was acked before the row is gone, since nobody could tell later. */
+  private async jobsKnow(batch: readonly Confirm[]): Promise<boolean> {
+    const ofJobs = batch.filter(([, msgId]) => isJobMsgId(msgId));
+    if (ofJobs.length === 0) return true;
+    const { settlement, store } = this.deps;
+    for (const [{ user }, msgId, claimed] of ofJobs) {
+      if (!claimed) continue;
+      const look = async () => {
+        if ((await store.cursorOf(user, msgId)) !== null) settlement.outcome(msgId, ACKED);
+      };
+      if (!(await this.untilDone("cursor_of", look))) return false;
+    }
+    await settlement.outcomesRecorded();
+    return true;
   }
 
   private async untilDone(name: string, step: () => Promise<unknown>): Promise<boolean> {

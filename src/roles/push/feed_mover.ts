@@ -4,6 +4,7 @@
  * once too often does nothing.
  */
 import type { Clock } from "../../core/clock.ts";
+import { ACKED, DELIVERED, EXPIRED, STORED } from "../../core/jobs/contract.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { OfflineRow } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
@@ -24,6 +25,8 @@ export interface FeedMoverDeps {
   readonly limits: Limits;
   /** A recipient of an entry is settled. */
   readonly settleEntry: (entry: OpenEntry) => void;
+  /** What became of a message; told before whatever settles it. */
+  readonly outcome: (msgId: string, bits: number) => void;
 }
 
 export class FeedMover {
@@ -72,8 +75,14 @@ export class FeedMover {
     this.acked(feed, item);
   }
 
+  /** A row that one of several devices acked; the others were too slow. */
+  rowAcked(feed: Feed, item: Item): void {
+    this.rowSettled(feed, item, ACKED);
+  }
+
   /** A row of the store is done with: it is deleted there. */
-  rowSettled(feed: Feed, item: Item): void {
+  private rowSettled(feed: Feed, item: Item, outcome: number): void {
+    this.deps.outcome(item.msgId, outcome);
     item.done = true;
     this.deps.archive.confirm(feed, item.msgId);
   }
@@ -88,7 +97,7 @@ export class FeedMover {
     for (const item of feed.items.slice(0, last + 1)) {
       if (item.done || item.archiving || item.entry === null) continue;
       // One of several devices has it: the user is not left without, the others were too slow.
-      if (item.ackedBy !== null) this.liveSettled(item);
+      if (item.ackedBy !== null) this.liveSettled(item, ACKED);
       else if (!this.expire(feed, item)) {
         this.store(item, "unacked");
         archived++;
@@ -105,6 +114,7 @@ export class FeedMover {
       feed.archiving--;
       item.archiving = false;
       feeds.add(feed);
+      this.deps.outcome(item.msgId, STORED);
       const entry = item.entry as OpenEntry;
       item.entry = null;
       const reason = item.sentAt === 0 ? "offline" : "unacked";
@@ -147,6 +157,7 @@ export class FeedMover {
   private firstSent(item: Item): void {
     const { clock, telemetry } = this.deps;
     item.sentAt = clock.monotonic();
+    this.deps.outcome(item.msgId, DELIVERED);
     if (item.entry === null) {
       telemetry.metrics.delivered.inc({ way: "replay" });
       this.traces.replayed(item);
@@ -164,8 +175,8 @@ export class FeedMover {
     if (item.expireTime * 1_000 > this.deps.clock.now()) return false;
     this.deps.telemetry.metrics.expired.inc({ stage: "push" });
     this.deps.telemetry.ledger.expired(item.msgId, feed.user, "push");
-    if (item.entry === null) this.rowSettled(feed, item);
-    else this.liveSettled(item);
+    if (item.entry === null) this.rowSettled(feed, item, EXPIRED);
+    else this.liveSettled(item, EXPIRED);
     return true;
   }
 
@@ -173,7 +184,7 @@ export class FeedMover {
     for (const item of feed.items) {
       if (item.done || item.archiving) continue;
       if (item.entry === null) item.done = true;
-      else if (item.ackedBy !== null) this.liveSettled(item);
+      else if (item.ackedBy !== null) this.liveSettled(item, ACKED);
       else if (!this.expire(feed, item)) this.store(item, "offline");
     }
     feed.compact();
@@ -189,12 +200,15 @@ export class FeedMover {
   private acked(feed: Feed, item: Item): void {
     this.deps.telemetry.metrics.acked.inc();
     // On its way into the store it is only marked: once it is there, it is confirmed.
-    if (item.archiving) item.done = true;
-    else if (item.entry === null) this.rowSettled(feed, item);
-    else this.liveSettled(item);
+    if (item.archiving) {
+      this.deps.outcome(item.msgId, ACKED);
+      item.done = true;
+    } else if (item.entry === null) this.rowSettled(feed, item, ACKED);
+    else this.liveSettled(item, ACKED);
   }
 
-  private liveSettled(item: Item): void {
+  private liveSettled(item: Item, outcome: number): void {
+    this.deps.outcome(item.msgId, outcome);
     item.done = true;
     if (item.entry !== null) this.deps.settleEntry(item.entry);
   }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { JobMark } from "../../core/jobs/contract.ts";
 import { LIMITS } from "../../core/limits.ts";
 import {
   type OfflineRow,
@@ -19,6 +20,8 @@ import { Watches } from "./watches.ts";
 class World {
   readonly clock = new ManualClock();
   readonly commits: Commit[] = [];
+  /** What push jobs were told. */
+  readonly marks: JobMark[] = [];
   readonly rows: OfflineRow[] = [];
   /** What sessions got, as `conn:seq`. */
   readonly sent: string[] = [];
@@ -49,6 +52,7 @@ class World {
       partition: 0,
       epoch: 1,
       streams: this.streams() as unknown as Streams,
+      jobs: { record: async (_partition, marks) => void this.marks.push(...marks) },
       directory: this.directory() as unknown as SessionDirectory,
       store: this.store(),
       outbox,

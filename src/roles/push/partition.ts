@@ -5,6 +5,7 @@
  */
 import { type Clock, sleep } from "../../core/clock.ts";
 import { GenerationCache } from "../../core/generation_cache.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { OfflineStore } from "../../core/offline/contract.ts";
 import { decodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
@@ -29,6 +30,7 @@ export interface PartitionDeps {
   readonly partition: number;
   readonly epoch: number;
   readonly streams: Streams;
+  readonly jobs: Pick<JobStore, "record">;
   readonly directory: SessionDirectory;
   readonly store: OfflineStore;
   readonly outbox: Outbox;
@@ -96,6 +98,7 @@ export class PushPartition {
       archive: this.archive,
       replay: this.replay,
       settleEntry: (entry) => this.settleEntry(entry),
+      outcome: (msgId, bits) => this.settlement.outcome(msgId, bits),
     });
     this.presence = new PresenceLoader(deps.directory, clock, telemetry, (user, found) =>
       this.onPresence(user, found),
@@ -152,7 +155,7 @@ export class PushPartition {
       // Acked before, or forged, or its row is not in memory: a user may confirm own rows.
       metrics.duplicates.inc({ stage: "ack" });
       if (!feed.stored) continue;
-      this.archive.confirm(feed, msgId);
+      this.archive.confirm(feed, msgId, true);
       ledger.acked(msgId, user, feed.deviceOf(who));
     }
     this.mover.advance(feed);
@@ -193,9 +196,10 @@ export class PushPartition {
     const now = this.deps.clock.monotonic();
     for (const feed of this.deadlines.takeDue(now)) this.mover.archiveDue(feed, now);
     this.replay.tick(
-      (feed, item) => this.mover.rowSettled(feed, item),
+      (feed, item) => this.mover.rowAcked(feed, item),
       (feed) => this.mover.advance(feed),
     );
+    this.settlement.recordOutcomes();
     this.forgetIdle();
   }
 

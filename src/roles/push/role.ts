@@ -5,6 +5,7 @@
 import type { Clock, Random } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import { serveRole } from "../../core/http/http_server.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import { Announcer } from "../../core/lifecycle/announcer.ts";
 import type { Membership } from "../../core/lifecycle/membership.ts";
 import { Ownership } from "../../core/lifecycle/ownership.ts";
@@ -31,6 +32,8 @@ export interface PushDeps {
   readonly config: { readonly host: string; readonly port: number };
   readonly trunk: Trunk;
   readonly streams: Streams;
+  /** Told what became of messages of push jobs. */
+  readonly jobs: Pick<JobStore, "record">;
   readonly directory: SessionDirectory;
   readonly store: OfflineStore;
   readonly registry: Registry;

@@ -3,10 +3,14 @@
  * message in it is settled. Also the durable `stored` marks (which users have offline rows), because
  * both are commits of the same owner: one commit is in flight at a time, repeated until it is in,
  * so a mark can never be overtaken by an earlier unmark.
+ *
+ * What became of messages of push jobs is recorded before the commit that settles them: what a crash
+ * in between leaves is read, decided and recorded again, and recording twice counts once.
  */
 
 import type { Clock } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import { CommitTurns } from "../../core/streams/commit_turns.ts";
 import {
@@ -18,6 +22,7 @@ import {
 } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Topic } from "../../core/topology.ts";
+import { JobOutcomes } from "./job_outcomes.ts";
 
 /** A stream entry with what in it is not settled yet. */
 export interface OpenEntry {
@@ -29,6 +34,7 @@ export interface OpenEntry {
 export interface SettlementDeps {
   readonly fence: Fence;
   readonly streams: Streams;
+  readonly jobs: Pick<JobStore, "record">;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly onSettled: (topic: Topic, ids: readonly string[]) => void;
@@ -45,6 +51,7 @@ export class Settlement {
   private marks = new Map<string, boolean>();
   private letters: Append[] = [];
   private waiters: (() => void)[] = [];
+  private readonly outcomes = new JobOutcomes();
   private stopped = false;
 
   constructor(deps: SettlementDeps) {
@@ -89,13 +96,25 @@ export class Settlement {
     this.settle(topic, id);
   }
 
+  /** What became of a message, if a job wants to know; goes out with what is settled next. */
+  outcome(msgId: string, bits: number): void {
+    this.outcomes.note(msgId, bits);
+  }
+
+  /** Lets outcomes go out that nothing else takes along. */
+  recordOutcomes(): void {
+    if (!this.outcomes.isEmpty()) this.loop.wake();
+  }
+
+  /** Resolves once every outcome told so far is durable; never if the partition is lost before. */
+  outcomesRecorded(): Promise<void> {
+    return this.written();
+  }
+
   /** Resolves once the marks of these users are durable; never if the partition is lost before. */
   mark(users: readonly string[]): Promise<void> {
     for (const user of users) this.marks.set(user, true);
-    return new Promise((resolve) => {
-      this.waiters.push(resolve);
-      this.loop.wake();
-    });
+    return this.written();
   }
 
   unmark(user: string): void {
@@ -104,6 +123,7 @@ export class Settlement {
   }
 
   idle(): Promise<void> {
+    this.recordOutcomes();
     return this.loop.idle();
   }
 
@@ -118,27 +138,48 @@ export class Settlement {
     this.letters = [];
     this.marks = new Map();
     this.waiters = [];
+    if (!(await this.recorded())) return;
     const users = [...marks];
     const set = users.filter(([, on]) => on).map(([user]): [string, string] => [user, "1"]);
     const unset = users.filter(([, on]) => !on).map(([user]) => user);
-    const done = await this.commit({
-      fence: this.deps.fence,
-      turn: this.turns.next(),
-      ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
-      ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
-      ...(letters.length > 0 ? { appends: letters } : {}),
-      settles: [...ids].map(([topic, own]) => ({ topic, ids: own })),
-    });
+    const isEmpty = ids.size + letters.length + users.length === 0;
+    const done =
+      isEmpty ||
+      (await this.commit({
+        fence: this.deps.fence,
+        turn: this.turns.next(),
+        ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
+        ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
+        ...(letters.length > 0 ? { appends: letters } : {}),
+        settles: [...ids].map(([topic, own]) => ({ topic, ids: own })),
+      }));
     if (!done) return;
     for (const [topic, own] of ids) this.deps.onSettled(topic, own);
     for (const resolve of waiters) resolve();
   }
 
-  private async commit(commit: Commit): Promise<boolean> {
-    const { clock, fence, onFenced, streams, telemetry } = this.deps;
+  private written(): Promise<void> {
+    return new Promise((resolve) => {
+      this.waiters.push(resolve);
+      this.loop.wake();
+    });
+  }
+
+  private async recorded(): Promise<boolean> {
+    if (this.outcomes.isEmpty()) return true;
+    const marks = this.outcomes.take();
+    return this.untilDone(() => this.deps.jobs.record(this.deps.fence.partition, marks));
+  }
+
+  private commit(commit: Commit): Promise<boolean> {
+    return this.untilDone(() => this.deps.streams.commit(commit));
+  }
+
+  private async untilDone(step: () => Promise<void>): Promise<boolean> {
+    const { clock, fence, onFenced, telemetry } = this.deps;
     while (!this.stopped) {
       try {
-        await streams.commit(commit);
+        await step();
         return true;
       } catch (error) {
         if (error instanceof FencedError) {

@@ -1,0 +1,222 @@
+/**
+ * Push jobs in Redis: a hash for the job itself, and in the slot of each user partition its counts,
+ * its list and its marks there. The scripts say what changes together.
+ */
+import type { RedisClient } from "../redis/client.ts";
+import { type Lane, type Script, script } from "../redis/lane.ts";
+import type { Durability } from "../streams/redis_streams.ts";
+import type { Partitions } from "../topology.ts";
+import type {
+  JobChange,
+  JobChunks,
+  JobCounts,
+  JobMark,
+  JobRecord,
+  JobState,
+  JobStore,
+} from "./contract.ts";
+import addLua from "./job_add.lua" with { type: "text" };
+import changeLua from "./job_change.lua" with { type: "text" };
+import createLua from "./job_create.lua" with { type: "text" };
+import { fieldsOf, readCounts, readJob, writeChange, writeJob } from "./job_fields.ts";
+import leaseLua from "./job_lease.lua" with { type: "text" };
+import recordLua from "./job_record.lua" with { type: "text" };
+import sendLua from "./job_send.lua" with { type: "text" };
+import stopLua from "./job_stop.lua" with { type: "text" };
+
+export interface RedisJobsDeps {
+  readonly redis: RedisClient;
+  readonly partitions: Partitions;
+  readonly durability: Durability;
+  /** How long a job is kept after its end, in seconds. */
+  readonly retentionS: number;
+  readonly limits: { readonly JOB_START_DELAY_MAX_S: number };
+}
+
+const add = script(addLua);
+const change = script(changeLua);
+const create = script(createLua);
+const lease = script(leaseLua);
+const record = script(recordLua);
+const send = script(sendLua);
+const stop = script(stopLua);
+
+export class RedisJobs implements JobStore {
+  private readonly writes: Lane;
+
+  constructor(private readonly deps: RedisJobsDeps) {
+    const { durability, redis } = deps;
+    this.writes = durability === "replicated" ? redis.replicatedLane() : redis.lane;
+  }
+
+  async create(job: JobRecord): Promise<boolean> {
+    const { keys } = this;
+    // Listed first: a name without a job is forgotten by whoever finds it, a job without a name never.
+    await Promise.all([
+      this.write("ZADD", [keys.jobs(), `${job.createdAt}`, job.id]),
+      this.write("SADD", [keys.jobsOpen(), job.id]),
+    ]);
+    const args = [`${this.lifeS}`, ...writeJob(job)];
+    return (await this.run(create, [keys.job(job.id)], args)) === 1;
+  }
+
+  async get(id: string): Promise<JobRecord | null> {
+    const flat = await this.read("HGETALL", [this.keys.job(id)]);
+    return readJob(fieldsOf(flat as string[]));
+  }
+
+  async list(limit: number): Promise<JobRecord[]> {
+    const range = [this.keys.jobs(), "0", `${limit - 1}`];
+    const ids = (await this.read("ZREVRANGE", range)) as string[];
+    const jobs = await Promise.all(ids.map((id) => this.get(id)));
+    const gone = ids.filter((_, i) => jobs[i] === null);
+    if (gone.length > 0) {
+      await this.write("ZREM", [this.keys.jobs(), ...gone]);
+      return this.list(limit);
+    }
+    return jobs.filter((job) => job !== null);
+  }
+
+  async open(): Promise<string[]> {
+    return (await this.read("SMEMBERS", [this.keys.jobsOpen()])) as string[];
+  }
+
+  async change(id: string, from: readonly JobState[], fields: JobChange) {
+    const args = [` ${from.join(" ")} `, ...writeChange(fields)];
+    const reply = await this.run(change, [this.keys.job(id)], args);
+    if (reply === null) return null;
+    const [changed, flat] = reply as [number, string[]];
+    const job = readJob(fieldsOf(flat));
+    return job === null ? null : { changed: changed === 1, record: job };
+  }
+
+  async lease(id: string, node: string, ttlMs: number): Promise<boolean> {
+    return (await this.run(lease, [this.keys.job(id)], [node, `${ttlMs}`])) !== 0;
+  }
+
+  async add(
+    id: string,
+    partition: number,
+    users: readonly string[],
+    chunkMax: number,
+  ): Promise<void> {
+    const { keys } = this;
+    const own = [
+      keys.jobPart(partition, id),
+      keys.jobSeen(partition, id),
+      keys.jobList(partition, id),
+    ];
+    await this.run(add, own, [`${this.lifeS}`, `${chunkMax}`, ...users]);
+  }
+
+  async seal(id: string): Promise<void> {
+    await this.everywhere((partition) => this.write("UNLINK", [this.keys.jobSeen(partition, id)]));
+  }
+
+  async chunks(id: string, partition: number, max: number): Promise<JobChunks> {
+    const { keys } = this;
+    // In this order: a list that was read before the number it starts with may have moved on.
+    const [sent, chunks] = await Promise.all([
+      this.read("HGET", [keys.jobPart(partition, id), "sent"]),
+      this.read("LRANGE", [keys.jobList(partition, id), "0", `${max - 1}`]),
+    ]);
+    return { sent: Number(sent ?? 0), chunks: (chunks as string[]).map((c) => c.split("\n")) };
+  }
+
+  async send(
+    id: string,
+    partition: number,
+    sent: number,
+    count: number,
+    body: string,
+  ): Promise<boolean> {
+    const { keys } = this;
+    const list = keys.jobList(partition, id);
+    const own = [keys.jobPart(partition, id), list, keys.stream("push_task", partition)];
+    return (await this.run(send, own, [`${sent}`, `${count}`, body])) === 1;
+  }
+
+  hold(id: string, on: boolean): Promise<void> {
+    return this.halt(id, on ? "hold" : "go");
+  }
+
+  stop(id: string, as: "cancelled" | "expired"): Promise<void> {
+    return this.halt(id, as);
+  }
+
+  counts(id: string): Promise<JobCounts[]> {
+    return this.everywhere(async (partition) => {
+      const flat = await this.read("HGETALL", [this.keys.jobPart(partition, id)]);
+      return readCounts(fieldsOf(flat as string[]));
+    });
+  }
+
+  async retire(id: string): Promise<void> {
+    const expire = (key: string) => this.write("EXPIRE", [key, `${this.deps.retentionS}`]);
+    await this.everywhere((partition) => Promise.all(this.keysIn(partition, id).map(expire)));
+    await expire(this.keys.job(id));
+    await this.write("SREM", [this.keys.jobsOpen(), id]);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.everywhere((partition) => this.write("UNLINK", this.keysIn(partition, id)));
+    await this.write("UNLINK", [this.keys.job(id)]);
+    await this.write("SREM", [this.keys.jobsOpen(), id]);
+    await this.write("ZREM", [this.keys.jobs(), id]);
+  }
+
+  async record(partition: number, marks: readonly JobMark[]): Promise<void> {
+    const { keys } = this;
+    const byJob = Map.groupBy(marks, ([id]) => id);
+    await Promise.all(
+      [...byJob].map(([id, own]) => {
+        const args = own.flatMap(([, index, bits]) => [`${index}`, `${bits}`]);
+        const names = [keys.jobPart(partition, id), keys.jobMarks(partition, id)];
+        return this.run(record, names, args);
+      }),
+    );
+  }
+
+  private get keys() {
+    return this.deps.redis.keys;
+  }
+
+  /** The longest that a job lives which nobody ends. */
+  private get lifeS(): number {
+    return this.deps.retentionS + this.deps.limits.JOB_START_DELAY_MAX_S;
+  }
+
+  private keysIn(partition: number, id: string): string[] {
+    const { keys } = this;
+    return [
+      keys.jobPart(partition, id),
+      keys.jobList(partition, id),
+      keys.jobSeen(partition, id),
+      keys.jobMarks(partition, id),
+    ];
+  }
+
+  private async halt(id: string, how: string): Promise<void> {
+    await this.everywhere((partition) => {
+      const own = this.keysIn(partition, id).slice(0, 3);
+      return this.run(stop, own, [how, `${this.lifeS}`]);
+    });
+  }
+
+  private run(code: Script, keys: string[], args: string[]): Promise<unknown> {
+    return this.writes.script("jobs", code, keys, args);
+  }
+
+  /** On the connection that writes, so that what was written in this turn is seen. */
+  private read(command: string, args: string[]): Promise<unknown> {
+    return this.writes.read("jobs", command, args);
+  }
+
+  private write(command: string, args: string[]): Promise<unknown> {
+    return this.writes.write("jobs", command, args);
+  }
+
+  private everywhere<T>(work: (partition: number) => Promise<T>): Promise<T[]> {
+    return Promise.all(Array.from({ length: this.deps.partitions.user }, (_, q) => work(q)));
+  }
+}

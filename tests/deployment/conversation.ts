@@ -7,6 +7,7 @@ import { type ChatifyClient, connect } from "../../sdk/chatify.ts";
 import { signToken } from "../../src/core/auth/tokens.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Message } from "../../src/core/protocol/message.ts";
+import { eventually } from "./deployment.ts";
 
 export class Conversation {
   readonly received: Message[] = [];
@@ -43,6 +44,22 @@ export class Conversation {
     }
     expect(this.received.map((message) => message.content)).toEqual(this.sent);
     expect(this.received.map((message) => message.seq)).toEqual(this.sent.map((_, i) => i + 1));
+  }
+
+  /** As a backend of the operator's would, to bob. */
+  systemPush(headers: Record<string, string>): Promise<Response> {
+    const push = { content_id: "1", content: btoa("news"), push_type: "NOTICE" };
+    return fetch(`http://${this.gateway}/chatify/logic/v1/sendSystemPush`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify({ ...push, to_user_ids: [`bob-${this.name}`] }),
+    });
+  }
+
+  async pushArrives(ms: number): Promise<void> {
+    await eventually("the system push arrives", ms, async () =>
+      this.received.some((message) => message.target_type === "SYSTEM"),
+    );
   }
 
   async bobLeaves(): Promise<void> {

@@ -8,10 +8,11 @@ export interface Deployment {
   healthy(service: string): Promise<number>;
   /** As `docker compose restart`: each replica gets SIGTERM, ends, and starts again. */
   restart(service: string): Promise<void>;
-  /** As a crash: each replica gets SIGKILL, and is started again. */
+  /** Each replica gets SIGKILL from outside, and is started again as its restart policy says. */
   crash(service: string): Promise<void>;
   /** Everything that a service wrote. */
   logs(service: string): Promise<string>;
+  /** May be called again. */
   stop(): Promise<void>;
 }
 

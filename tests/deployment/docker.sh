@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # A Docker engine of the test's own, with base images that are made from this machine's files, so
 # that nothing has to be pulled: the program's real Dockerfile and compose.yml then run on it.
-#   docker.sh start DIR    the engine's files are in DIR, its socket is DIR/docker.sock;
-#                          exit code 3: no engine can be started here, and stderr says why
-#   docker.sh stop DIR     ends the engine with all it runs, and deletes its files
-# Base images: chatify-test/{bun,runtime,redis}:local.
+#   docker.sh start DIR PID   the engine's files are in DIR, its socket is DIR/docker.sock; it ends
+#                             when the process PID has;
+#                             exit code 3: no engine can be started here, and stderr says why
+#   docker.sh stop DIR        ends the engine with all it runs, and deletes its files
+# Images: chatify-test/{bun,runtime,redis,postgres,prometheus,alertmanager}:local. What the last four
+# run is what this machine has installed; they take the variables and flags that compose.yml gives
+# the official images.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/scripts/lib.sh"
 enter_project
 
-usage="usage: docker.sh start|stop DIR"
+usage="usage: docker.sh start DIR PID, or docker.sh stop DIR"
 action=${1:?$usage}
 dir=${2:?$usage}
 export DOCKER_HOST="unix://$dir/docker.sock"
@@ -62,6 +65,14 @@ stop_engine() {
   rm -rf "$dir"
 }
 
+# Whoever started it may be killed before it can stop the engine.
+end_with() {
+  (
+    until gone "$1" || [ ! -e "$dir/dockerd.pid" ]; do sleep 1; done
+    stop_engine
+  ) >/dev/null 2>&1 </dev/null &
+}
+
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # Copies what PROGRAM is linked with to the same places below ROOTFS.
@@ -74,10 +85,10 @@ add_libraries() {
 }
 
 add_program() {
-  local rootfs=$1 name=$2 program
+  local rootfs=$1 name=$2 target=${3:-$2} program
   program=$(readlink -f "$(command -v "$name")") || die "$name is missing"
   add_libraries "$rootfs" "$program"
-  cp "$program" "$rootfs/usr/local/bin/$name"
+  cp "$program" "$rootfs/usr/local/bin/$target"
 }
 
 new_rootfs() {
@@ -88,9 +99,16 @@ new_rootfs() {
   printf 'root:x:0:\nnonroot:x:65532:\n' >"$rootfs/etc/group"
 }
 
+# The arguments after the second are instructions of a Dockerfile.
 import() {
-  local name=$1 rootfs=$2
-  tar -C "$rootfs" -c . | docker import - "chatify-test/$name:local" >/dev/null
+  local name=$1 rootfs=$2 changes=()
+  shift 2
+  while [ $# -gt 0 ]; do
+    changes+=(--change "$1")
+    shift
+  done
+  tar -C "$rootfs" -c . | docker import ${changes[@]+"${changes[@]}"} - \
+    "chatify-test/$name:local" >/dev/null
   rm -rf "$rootfs"
 }
 
@@ -127,13 +145,60 @@ redis_image() {
   import redis "$rootfs"
 }
 
+# With the programs, libraries and shared files of the installed Postgres, where they are here.
+postgres_image() {
+  local rootfs=$dir/postgres bin home share file
+  find_postgres >/dev/null || apt_install postgresql || die "PostgreSQL is missing"
+  bin=$(find_postgres)
+  home=$("$bin/pg_config" --pkglibdir)
+  share=$("$bin/pg_config" --sharedir)
+  new_rootfs "$rootfs"
+  for file in sh cat; do add_program "$rootfs" "$file"; done
+  ln -s ../usr/local/bin/sh "$rootfs/bin/sh"
+  mkdir -p "$rootfs$bin" "$rootfs$home" "$rootfs$share" "$rootfs/var/lib/postgresql/data"
+  cp -rL "$home/." "$rootfs$home"
+  cp -rL "$share/." "$rootfs$share"
+  for file in postgres initdb pg_isready; do
+    cp -L "$bin/$file" "$rootfs$bin/$file"
+    ln -sf "$bin/$file" "$rootfs/usr/local/bin/$file"
+    add_libraries "$rootfs" "$bin/$file"
+  done
+  cp "$root/tests/deployment/postgres_entrypoint.sh" "$rootfs/usr/local/bin/entrypoint"
+  chown -R 65532:65532 "$rootfs/var/lib/postgresql"
+  import postgres "$rootfs" 'USER 65532' 'ENTRYPOINT ["/bin/sh", "/usr/local/bin/entrypoint"]'
+}
+
+monitoring_images() {
+  local rootfs=$dir/monitoring name program
+  ensure_monitoring
+  have wget || apt_install wget || die "wget is missing"
+  for name in prometheus alertmanager; do
+    program=$name
+    have "$program" || program=prometheus-$name
+    new_rootfs "$rootfs"
+    add_program "$rootfs" "$program" "$name"
+    add_program "$rootfs" wget
+    # Debian's have their templates in files.
+    if [ -d /usr/share/prometheus ]; then
+      mkdir -p "$rootfs/usr/share"
+      cp -rL /usr/share/prometheus "$rootfs/usr/share/prometheus"
+    fi
+    mkdir "$rootfs/$name"
+    chown 65532:65532 "$rootfs/$name"
+    import "$name" "$rootfs" "ENTRYPOINT [\"/usr/local/bin/$name\"]" 'USER 65532' "WORKDIR /$name"
+  done
+}
+
 case $action in
 start)
   mkdir -p "$dir"
   start_engine
+  end_with "${3:?$usage}"
   bun_image
   runtime_image
   redis_image
+  postgres_image
+  monitoring_images
   ;;
 stop) stop_engine ;;
 *) die "$usage" ;;

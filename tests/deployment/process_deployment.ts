@@ -12,6 +12,9 @@ import { type ComposeFile, composeConfig, type EnvFile } from "./compose_file.ts
 import { type Deployment, eventually, SERVICES } from "./deployment.ts";
 import { freePort } from "./free_port.ts";
 
+/** What Docker waits before its first restart of a container. */
+const RESTART_MS = 100;
+
 interface Replica {
   readonly name: string;
   readonly env: Record<string, string>;
@@ -25,6 +28,7 @@ export class ProcessDeployment implements Deployment {
   private readonly replicas = new Map<string, Replica[]>(SERVICES.map((name) => [name, []]));
   private readonly output = new Map<string, string>();
   private redis: Subprocess | null = null;
+  private stopping = false;
 
   private constructor(
     private readonly dir: string,
@@ -77,7 +81,10 @@ export class ProcessDeployment implements Deployment {
   }
 
   async crash(service: string): Promise<void> {
-    await this.again(service, "SIGKILL");
+    if (service !== "redis") return this.again(service, "SIGKILL");
+    this.redis?.kill("SIGKILL");
+    await this.redis?.exited;
+    this.startRedis();
   }
 
   async logs(service: string): Promise<string> {
@@ -85,6 +92,7 @@ export class ProcessDeployment implements Deployment {
   }
 
   async stop(): Promise<void> {
+    this.stopping = true;
     const all = [...this.replicas.values()].flat().map((replica) => replica.process);
     for (const child of all) child.kill("SIGTERM");
     await Promise.all(all.map((child) => child.exited));
@@ -105,8 +113,21 @@ export class ProcessDeployment implements Deployment {
 
   private async again(service: string, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     for (const replica of this.of(service)) {
-      replica.process.kill(signal);
+      const before = replica.process;
+      before.kill(signal);
+      await eventually(`${replica.name} runs again`, 30_000, async () => {
+        return replica.process !== before;
+      });
+    }
+  }
+
+  /** As `restart: unless-stopped`: whatever ended it, it is started again. */
+  private async keep(service: string, replica: Replica): Promise<void> {
+    for (;;) {
       await replica.process.exited;
+      if (this.stopping) return;
+      await Bun.sleep(RESTART_MS);
+      if (this.stopping) return;
       replica.process = this.spawn(service, replica.env);
     }
   }
@@ -114,7 +135,9 @@ export class ProcessDeployment implements Deployment {
   private add(service: string, index: number): Replica {
     const name = `${service}-${index + 1}`;
     const env = this.environment(service, name, index);
-    return { name, env, process: this.spawn(service, env) };
+    const replica = { name, env, process: this.spawn(service, env) };
+    void this.keep(service, replica);
+    return replica;
   }
 
   private environment(service: string, name: string, index: number): Record<string, string> {
@@ -163,7 +186,7 @@ export class ProcessDeployment implements Deployment {
   private startRedis(): void {
     const config = join(this.dir, "redis.conf");
     const data = join(this.dir, "redis");
-    mkdirSync(data);
+    mkdirSync(data, { recursive: true });
     const content = this.file.configs.redis?.content ?? "";
     if (!content.includes("dir /data\n")) throw new Error("compose.yml gives Redis no directory");
     writeFileSync(config, content.replace("dir /data\n", `dir ${data}\n`));

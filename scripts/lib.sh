@@ -3,6 +3,7 @@
 
 BUN_VERSION=1.4.5
 REDIS_MAJOR_MIN=7
+K6_VERSION=v1.8.1
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
@@ -135,6 +136,19 @@ ensure_monitoring() {
   have "$alertmanager" || alertmanager=alertmanager
   have prometheus && have promtool && have amtool && have "$alertmanager" && return
   die "Prometheus and Alertmanager are missing, and could not be installed"
+}
+
+# k6 runs the load scripts in k6/. Nobody packages it for Debian, so Go builds it: two minutes, once.
+ensure_k6() {
+  have k6 && return
+  if have go; then
+    say "building k6 $K6_VERSION from source; this takes some minutes, once"
+    GOBIN="$PWD/.tools/bin" go install "go.k6.io/k6@$K6_VERSION" >/dev/null 2>&1 || return 1
+  else
+    brew_install k6 || return 1
+  fi
+  hash -r
+  have k6
 }
 
 find_chromium() {

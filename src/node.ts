@@ -61,6 +61,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     log: telemetry.log,
     metrics: telemetry.metrics,
     prefix: config.keyPrefix,
+    ca: config.redisCaFile === null ? undefined : readFileSync(config.redisCaFile, "utf8"),
   });
   const base = { redis, clock, telemetry, limits, partitions };
   const directory = new RedisSessions(base);

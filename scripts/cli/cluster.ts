@@ -55,11 +55,13 @@ export async function connectRedis(input: Input): Promise<RedisClient> {
   if (url === null) {
     throw new CliError("unavailable", `no data in ${resolve(environment("DATA_DIR"))}; ${start}`);
   }
+  const ca = environment("REDIS_CA_FILE");
   const redis = createRedis(url, {
     clock: systemClock,
     log: pino({ level: "silent" }),
     metrics: createMetrics(),
     prefix: environment("KEY_PREFIX"),
+    ca: ca === undefined ? undefined : readFileSync(ca, "utf8"),
   });
   try {
     await redis.ready(READY_MS);

@@ -8,6 +8,7 @@ import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { type Random, systemRandom } from "./clock.ts";
+import { isRedisUrl, REDIS_URL_TAKES } from "./redis/address.ts";
 import { ROLES, type Role } from "./topology.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -69,9 +70,10 @@ export const VARIABLES = {
     matching(/^[\w.-]{1,64}$/).optional(),
     "1 to 64 letters, digits, dots, dashes or underscores; unique in the cluster",
   ),
-  REDIS_URL: secret(
-    z.union([scheme("redis:", "rediss:"), z.string().startsWith("/")]).optional(),
-    "redis://[user:password@]host:port[/db], rediss://… or the absolute path of a unix socket",
+  REDIS_URL: secret(z.string().refine(isRedisUrl).optional(), REDIS_URL_TAKES),
+  REDIS_CA_FILE: variable(
+    z.string().optional(),
+    "the path of a PEM file: whom TLS to Redis believes, instead of the machine's own authorities",
   ),
   KEY_PREFIX: variable(
     matching(/^[\w.-]{0,32}$/).default(""),
@@ -158,8 +160,9 @@ export interface Config {
   readonly nodeId: string;
   /** True: this process runs all roles and its own Redis, and nobody else joins it. */
   readonly embedded: boolean;
-  /** Null exactly when `embedded`. Otherwise what ioredis takes: a URL, or a socket's path. */
+  /** Null exactly when `embedded`. Otherwise what parseRedisUrl takes. */
   readonly redisUrl: string | null;
+  readonly redisCaFile: string | null;
   readonly keyPrefix: string;
   readonly durability: "fsync" | "replicated" | "memory";
   /** `sqlite:<path>` or `postgres://…`. */
@@ -276,6 +279,7 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     roles: values.ROLE,
     nodeId: values.NODE_ID ?? `n-${machine.random.token(8)}`,
     redisUrl: values.REDIS_URL ?? null,
+    redisCaFile: values.REDIS_CA_FILE ?? null,
     keyPrefix: values.KEY_PREFIX,
     durability: values.DURABILITY,
     offlineDatabaseUrl: values.OFFLINE_DATABASE_URL ?? `sqlite:${join(dataDir, "offline.db")}`,

@@ -21,7 +21,7 @@ import { MemoryStreams } from "../../src/core/streams/memory_streams.ts";
 import { RedisStreams } from "../../src/core/streams/redis_streams.ts";
 import { createMetrics } from "../../src/core/telemetry/metrics.ts";
 import { type ConsumerGroup, TOPICS, type Topic } from "../../src/core/topology.ts";
-import type { RedisServer } from "./redis_server.ts";
+import type { RedisTopology } from "./redis_topology.ts";
 
 export const partitions = { chat: 4, user: 4 };
 /** Short, so that a test sees leases and nodes end. */
@@ -57,7 +57,7 @@ export interface Backend {
 
 const log = pino({ level: "silent" });
 
-export function redisBackend(server: RedisServer, commandTimeoutMs = 5_000): RedisBackend {
+export function redisBackend(server: RedisTopology, commandTimeoutMs = 5_000): RedisBackend {
   return new RedisBackend(server, commandTimeoutMs);
 }
 
@@ -66,7 +66,7 @@ export class RedisBackend implements Backend {
   private readonly prefix = `test-${systemRandom.token(10)}`;
 
   constructor(
-    private readonly server: RedisServer,
+    private readonly server: RedisTopology,
     private readonly commandTimeoutMs: number,
   ) {}
 
@@ -88,22 +88,26 @@ export class RedisBackend implements Backend {
   }
 
   async flush(): Promise<void> {
-    await this.server.admin.flushall();
+    await this.server.flush();
   }
 
   async steal(topic: Topic, partition: number): Promise<number> {
     const group = TOPICS[topic].group ?? "";
-    const args = ["GROUP", group, "thief", "COUNT", "1", "STREAMS", this.key(topic, partition)];
-    const reply = await this.server.admin.call("XREADGROUP", [...args, ">"]);
+    const key = this.key(topic, partition);
+    const admin = await this.server.serving(key);
+    const args = ["GROUP", group, "thief", "COUNT", "1", "STREAMS", key, ">"];
+    const reply = await admin.call("XREADGROUP", args);
     return reply === null ? 0 : 1;
   }
 
   async vanish(topic: Topic, partition: number, id: string): Promise<void> {
-    await this.server.admin.xdel(this.key(topic, partition), id);
+    const key = this.key(topic, partition);
+    await (await this.server.serving(key)).xdel(key, id);
   }
 
-  length(topic: Topic, partition: number): Promise<number> {
-    return this.server.admin.xlen(this.key(topic, partition));
+  async length(topic: Topic, partition: number): Promise<number> {
+    const key = this.key(topic, partition);
+    return (await this.server.serving(key)).xlen(key);
   }
 
   close(): void {

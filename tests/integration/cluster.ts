@@ -6,7 +6,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { type RedisServer, startRedisServer } from "./redis_server.ts";
+import { RedisServer } from "./redis_server.ts";
+import { startRedis } from "./redis_topologies.ts";
+import type { RedisTopology, TopologyKind } from "./redis_topology.ts";
 
 export type Layout = "all" | "split";
 
@@ -15,6 +17,8 @@ export interface ClusterOptions {
   /** Where offline messages go; SQLite in a temporary directory when absent. */
   readonly databaseUrl?: string;
   readonly env?: Record<string, string>;
+  /** How the Redis of layout `split` is run; with replicas, writes wait for one. */
+  readonly redis?: TopologyKind;
 }
 
 export interface Node {
@@ -32,7 +36,8 @@ const SECRET = "a secret for tests only";
 export class Cluster {
   readonly dir = mkdtempSync(join(tmpdir(), "chatify-"));
   readonly nodes: Node[] = [];
-  redis: RedisServer | null = null;
+  /** The Redis of layout `split`. */
+  topology: RedisTopology | null = null;
   private env: Record<string, string> = {};
 
   private constructor(private readonly options: ClusterOptions) {}
@@ -46,6 +51,11 @@ export class Cluster {
       throw error;
     }
     return cluster;
+  }
+
+  /** The Redis of layout `split` where it is a single server. */
+  get redis(): RedisServer | null {
+    return this.topology instanceof RedisServer ? this.topology : null;
   }
 
   /** `ws://host:port` of each gateway. */
@@ -76,7 +86,7 @@ export class Cluster {
   async stop(): Promise<void> {
     for (const node of this.nodes) node.process.kill("SIGTERM");
     await Promise.all(this.nodes.map((node) => node.process.exited));
-    await this.redis?.stop();
+    await this.topology?.stop();
     rmSync(this.dir, { recursive: true, force: true });
   }
 
@@ -86,8 +96,10 @@ export class Cluster {
       await this.add("all", "all");
       return;
     }
-    this.redis = await startRedisServer();
-    this.env = { REDIS_URL: this.redis.url, CLUSTER_SECRET: SECRET, AUTH_MODE: "dev" };
+    this.topology = await startRedis(this.options.redis ?? "single");
+    const { kind, url } = this.topology;
+    this.env = { REDIS_URL: url, CLUSTER_SECRET: SECRET, AUTH_MODE: "dev" };
+    if (kind !== "single") this.env.DURABILITY = "replicated";
     const plan = ["offline", "logic", "logic", "push", "push", "access", "access"];
     const nodes = await Promise.all(
       [...plan, "gateway", "gateway"].map((role, i) => this.spawn(`${role}-${i}`, role)),

@@ -3,7 +3,7 @@
  * started again on its data, and frozen for longer than a lease lasts.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { churn } from "./churn.ts";
+import { chatThrough } from "./chat_through.ts";
 import { Cluster } from "./cluster.ts";
 import { RawClient } from "./raw_client.ts";
 
@@ -25,29 +25,10 @@ function redis() {
   return cluster.redis;
 }
 
-async function chatThrough(seed: number, trouble: () => Promise<void>): Promise<void> {
-  const load = churn({
-    gateways: cluster.gateways(),
-    pairs: 8,
-    messagesPerPair: 400,
-    seed,
-    paceMs: 150,
-  });
-  await Bun.sleep(1_500);
-  await trouble();
-  for (const { sent, received } of await load) {
-    expect(received.map(({ content }) => content).toSorted()).toEqual(sent.toSorted());
-    for (let i = 1; i < received.length; i++) {
-      const [before, after] = [received[i - 1]?.seq ?? 0, received[i]?.seq ?? 0];
-      if (after <= before) throw new Error(`seq ${after} came after seq ${before}`);
-    }
-  }
-}
-
 test(
   "killing Redis and starting it again on its data loses nothing and keeps the order",
   async () => {
-    await chatThrough(21, () => redis().crash());
+    await chatThrough({ cluster, seed: 21 }, () => redis().crash());
   },
   RUN_MS,
 );
@@ -58,7 +39,7 @@ test(
     const [gateway] = cluster.gateways();
     const alice = await RawClient.connect(gateway as string, "alice-frozen");
     const bob = await RawClient.connect(gateway as string, "bob-frozen");
-    await chatThrough(22, async () => {
+    await chatThrough({ cluster, seed: 22 }, async () => {
       redis().stall();
       alice.chat("bob-frozen", "while frozen", "f1");
       await Bun.sleep(FROZEN_MS);

@@ -3,13 +3,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import type { RedisTopology } from "./redis_topology.ts";
 
 export interface RedisServerOptions {
   /** Further lines of redis.conf, as command line options. */
   readonly args?: readonly string[];
 }
 
-export class RedisServer {
+export class RedisServer implements RedisTopology {
+  readonly kind = "single";
   private readonly dir = mkdtempSync(join(tmpdir(), "chatify-redis-"));
   /** What createRedis takes: the absolute path of the socket. */
   readonly url = join(this.dir, "redis.sock");
@@ -42,6 +44,18 @@ export class RedisServer {
     await this.process.exited;
     this.process = this.spawn();
     await this.admin.ping();
+  }
+
+  async serving(): Promise<Redis> {
+    return this.admin;
+  }
+
+  async flush(): Promise<void> {
+    await this.admin.flushall();
+  }
+
+  failOver(): Promise<void> {
+    return this.crash();
   }
 
   async stop(): Promise<void> {

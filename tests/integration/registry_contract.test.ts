@@ -1,22 +1,11 @@
 /** What Registry promises, held against Redis and against the double that the simulator uses. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { sleep } from "../../src/core/clock.ts";
 import type { NodeRecord, Registry } from "../../src/core/registry/contract.ts";
-import { type Backend, clock, limits, MemoryBackend, redisBackend } from "./backends.ts";
-import { type RedisServer, startRedisServer } from "./redis_server.ts";
+import { type Backend, clock, limits } from "./backends.ts";
+import { contractBackends } from "./contract_backends.ts";
 
-let server: RedisServer;
-
-beforeAll(async () => {
-  server = await startRedisServer();
-});
-
-afterAll(() => server.stop());
-
-const implementations: [string, () => Backend][] = [
-  ["in Redis", () => redisBackend(server)],
-  ["in memory", () => new MemoryBackend()],
-];
+const implementations = contractBackends();
 
 describe.each(implementations)("the registry %s", (_, make) => {
   let backend: Backend;

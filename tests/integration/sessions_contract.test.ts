@@ -1,5 +1,5 @@
 /** What SessionDirectory promises, held against Redis and against the simulator's double. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type {
   NewSession,
   Registered,
@@ -8,28 +8,10 @@ import type {
 } from "../../src/core/sessions/contract.ts";
 import { partitionOf } from "../../src/core/topology.ts";
 import type { Backend, TestNode } from "./backends.ts";
-import {
-  eventually,
-  limits,
-  MemoryBackend,
-  partitions,
-  Recorder,
-  redisBackend,
-} from "./backends.ts";
-import { type RedisServer, startRedisServer } from "./redis_server.ts";
+import { eventually, limits, partitions, Recorder } from "./backends.ts";
+import { contractBackends } from "./contract_backends.ts";
 
-let server: RedisServer;
-
-beforeAll(async () => {
-  server = await startRedisServer();
-});
-
-afterAll(() => server.stop());
-
-const implementations: [string, () => Backend][] = [
-  ["in Redis", () => redisBackend(server)],
-  ["in memory", () => new MemoryBackend()],
-];
+const implementations = contractBackends();
 
 describe.each(implementations)("sessions %s", (_, make) => {
   let backend: Backend;

@@ -1,24 +1,13 @@
 /** What Streams promises, held against Redis and against the double that the simulator uses. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { sleep } from "../../src/core/clock.ts";
 import { FencedError } from "../../src/core/streams/contract.ts";
 import type { ConsumerGroup } from "../../src/core/topology.ts";
 import type { Backend, TestNode } from "./backends.ts";
-import { clock, eventually, MemoryBackend, Recorder, redisBackend } from "./backends.ts";
-import { type RedisServer, startRedisServer } from "./redis_server.ts";
+import { clock, eventually, Recorder } from "./backends.ts";
+import { contractBackends } from "./contract_backends.ts";
 
-let server: RedisServer;
-
-beforeAll(async () => {
-  server = await startRedisServer();
-});
-
-afterAll(() => server.stop());
-
-const implementations: [string, () => Backend][] = [
-  ["in Redis", () => redisBackend(server)],
-  ["in memory", () => new MemoryBackend()],
-];
+const implementations = contractBackends();
 
 describe.each(implementations)("streams %s", (_, make) => {
   let backend: Backend;

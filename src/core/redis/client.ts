@@ -1,26 +1,17 @@
 /**
- * Connections to Redis. A process has one for commands (`lane`), one more for writes that wait for a
- * replica where DURABILITY asks for it, and one for each blocking reader.
- *
- * Nothing is ever resent by the client: a command that was not sent rejects with `unavailable`, one
- * whose reply was lost with `outcome_unknown`, and the caller decides. A connection on which nothing
- * arrives for `commandTimeoutMs` while a reply is due is destroyed. One timer per connection does
- * that; a timer per command cost more than the command, and would have left the late reply to be
- * read by nobody.
+ * The connections of a process to Redis: one for commands (`lane`), one more for writes that wait
+ * for a replica where DURABILITY asks for it, and one for each blocking reader.
  */
-import { Redis, type RedisOptions } from "ioredis";
-import type { Logger } from "pino";
-import { type Clock, sleep } from "../clock.ts";
+import type { Redis } from "ioredis";
+import { sleep } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import { ChatifyError } from "../protocol/errors.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
+import { parseRedisUrl, type RedisAddress } from "./address.ts";
+import { type ConnectionDeps, openConnection } from "./connection.ts";
 import { Keys } from "./keys.ts";
 import { Lane } from "./lane.ts";
 
-export interface RedisDeps {
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: Metrics;
+export interface RedisDeps extends ConnectionDeps {
   /** KEY_PREFIX; empty for none. */
   readonly prefix?: string;
   /** Shorter in tests that stall the server. */
@@ -29,9 +20,6 @@ export interface RedisDeps {
 
 /** How long a write waits for a replica before its outcome counts as unknown. */
 const REPLICA_WAIT_MS = 1_000;
-const RECONNECT_FIRST_MS = 20;
-const RECONNECT_MAX_MS = 1_000;
-const CONNECT_TIMEOUT_MS = 2_000;
 const READY_POLL_MS = 10;
 
 export class RedisClient {
@@ -44,10 +32,13 @@ export class RedisClient {
   private readonly connections: Redis[] = [];
   private closed = false;
 
+  private readonly address: RedisAddress;
+
   constructor(
-    private readonly url: string,
+    url: string,
     private readonly deps: RedisDeps,
   ) {
+    this.address = parseRedisUrl(url);
     this.prefix = deps.prefix ?? "";
     this.keys = new Keys(this.prefix);
     this.commands = this.connect("commands", 0);
@@ -89,19 +80,9 @@ export class RedisClient {
   }
 
   private connect(name: string, extraMs: number): Redis {
-    const options = connectionOptions(name, this.timeoutMs() + extraMs);
-    const connection = new Redis(redisAddress(this.url), options);
+    const silenceMs = this.timeoutMs() + extraMs;
+    const connection = openConnection(this.address, { name, silenceMs }, this.deps);
     this.connections.push(connection);
-    // Without a listener ioredis writes to the console; a refused connection repeats until it works.
-    connection.on("error", (error: Error) => {
-      this.deps.log.debug({ err: error, connection: name }, "Redis connection failed");
-    });
-    connection.on("close", () => {
-      // "end": somebody here closed it, and it will not come back.
-      if (connection.status === "end") return;
-      this.deps.metrics.redisErrors.inc({ operation: "connection" });
-      this.deps.log.warn({ connection: name }, "Redis connection lost");
-    });
     return connection;
   }
 
@@ -112,29 +93,4 @@ export class RedisClient {
 
 export function createRedis(url: string, deps: RedisDeps): RedisClient {
   return new RedisClient(url, deps);
-}
-
-/**
- * What ioredis takes as its first argument. redis://, rediss:// and an absolute path pass as they
- * are. A further scheme (sentinel, cluster) belongs here and in `connect`; with sentinels, set
- * `failoverDetector`, or a primary that hangs goes unnoticed.
- */
-export function redisAddress(url: string): string {
-  return /^(?:unix|redis\+unix):\/\/(\/.*)$/.exec(url)?.[1] ?? url;
-}
-
-function connectionOptions(name: string, silenceMs: number): Omit<RedisOptions, "replyMapping"> {
-  return {
-    connectionName: `chatify:${name}`,
-    disableClientInfo: true,
-    protocol: 2,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: silenceMs,
-    retryStrategy: (times) => Math.min(RECONNECT_FIRST_MS * 2 ** (times - 1), RECONNECT_MAX_MS),
-    // A primary that became a replica: leave it, so that the next connection finds the new primary.
-    reconnectOnError: (error) => error.message.startsWith("READONLY"),
-  };
 }

@@ -11,8 +11,18 @@ import { listen } from "./cli/listen.ts";
 import { send } from "./cli/send.ts";
 import { status } from "./cli/status.ts";
 import { token } from "./cli/token.ts";
+import { trace } from "./cli/trace.ts";
 
-const COMMANDS: readonly Command[] = [token, send, listen, status, doctor, deadLetter, apiKey];
+const COMMANDS: readonly Command[] = [
+  token,
+  send,
+  listen,
+  status,
+  trace,
+  doctor,
+  deadLetter,
+  apiKey,
+];
 
 function usage(): string {
   const lines = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`);

@@ -13,12 +13,15 @@ import { sleep, systemClock, systemRandom } from "./core/clock.ts";
 import type { Config } from "./core/config.ts";
 import { apiAuth } from "./core/http/api_auth.ts";
 import { RedisJobs } from "./core/jobs/redis_jobs.ts";
-import { silentLedger } from "./core/ledger/contract.ts";
+import { HttpSegmentSink } from "./core/ledger/http_sink.ts";
+import { createNodeLedger, type NodeLedger } from "./core/ledger/node_ledger.ts";
+import { RedisPresent } from "./core/ledger/redis_present.ts";
+import type { SegmentSink } from "./core/ledger/store.ts";
 import { Membership } from "./core/lifecycle/membership.ts";
 import type { Service } from "./core/lifecycle/service.ts";
 import { assertLimits, LIMITS } from "./core/limits.ts";
 import type { OfflineStore } from "./core/offline/contract.ts";
-import { HttpOfflineStore } from "./core/offline/http_store.ts";
+import { type Endpoint, HttpOfflineStore } from "./core/offline/http_store.ts";
 import { ChatifyError } from "./core/protocol/errors.ts";
 import { createRedis } from "./core/redis/client.ts";
 import type { NodeRecord } from "./core/registry/contract.ts";
@@ -35,12 +38,13 @@ import { startProcessMetrics } from "./core/telemetry/process_metrics.ts";
 import type { Telemetry } from "./core/telemetry/telemetry.ts";
 import { createTracer } from "./core/telemetry/trace.ts";
 import { partitionOf, type Role } from "./core/topology.ts";
+import type { NodeId } from "./core/trunk/node_id.ts";
 import { TcpTrunk } from "./core/trunk/tcp_trunk.ts";
 import { createAccessRole } from "./roles/access/role.ts";
 import { createGatewayRole } from "./roles/gateway/role.ts";
 import { createContentCheck, parseWordList } from "./roles/logic/content_check.ts";
 import { createLogicRole } from "./roles/logic/role.ts";
-import { createOfflineRole, type OfflineRole } from "./roles/offline/role.ts";
+import { createOfflineRole, type LedgerOptions, type OfflineRole } from "./roles/offline/role.ts";
 import { createPushRole } from "./roles/push/role.ts";
 
 export const VERSION: string = pack.version;
@@ -50,12 +54,18 @@ const random = systemRandom;
 const limits = LIMITS;
 const LINK_POLL_MS = 10;
 const DAY_S = 86_400;
+/** Most of a stop, or of a question, that is spent on handing the ledger's last events over. */
+const LEDGER_FLUSH_MS = 1_000;
 
 /** What all roles of the process share. */
-function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
+function createShared(
+  config: Config,
+  redisUrl: string,
+  self: NodeId,
+  telemetry: Telemetry,
+  trail: NodeLedger,
+) {
   const { durability, partitions } = config;
-  // A node id names one incarnation: what another start of this process left behind is not ours.
-  const self = `${config.nodeId}.${random.token(6)}`;
   const redis = createRedis(redisUrl, {
     clock,
     log: telemetry.log,
@@ -72,6 +82,7 @@ function createShared(config: Config, redisUrl: string, telemetry: Telemetry) {
     self,
     redis,
     registry,
+    trail,
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self, durability }),
     directory,
@@ -106,14 +117,14 @@ export async function startNode(
   page: Bun.HTMLBundle | undefined,
 ): Promise<RunningNode> {
   assertLimits(limits);
-  const telemetry: Telemetry = {
-    log: createLog(config),
-    metrics: createMetrics(),
-    tracer: await createTracer(config),
-    ledger: silentLedger,
-  };
+  // A node id names one incarnation: what another start of this process left behind is not ours.
+  const self = `${config.nodeId}.${random.token(6)}`;
+  const seen = { log: createLog(config), metrics: createMetrics() };
+  const trail = createNodeLedger({ self, clock, telemetry: seen, limits, config });
+  const { ledger } = trail;
+  const telemetry: Telemetry = { ...seen, tracer: await createTracer(config), ledger };
   startProcessMetrics(telemetry.metrics, { version: VERSION, roles: config.roles, clock });
-  const shared = createShared(config, redisUrl, telemetry);
+  const shared = createShared(config, redisUrl, self, telemetry, trail);
   const roles: Service[] = [];
   // Roles that do not exist yet complain of nothing, so until all are there the process does.
   let phase: string | null = "the process starts";
@@ -124,6 +135,9 @@ export async function startNode(
     phase = "the process stops";
     report.stop();
     await drain(roles, shared);
+    // While the store is still there, and before its nodes forget this one.
+    await trail.flush(LEDGER_FLUSH_MS);
+    trail.stop();
     await Promise.all(roles.map((role) => role.stop()));
     await shared.membership.leave();
     shared.trunk.stop();
@@ -180,9 +194,16 @@ async function createRoles(
     const otherOfflineNodes = () => othersWith("offline", shared);
     const announceRows = (user: string) => announceStored(shared, config, user);
     offline = await run(
-      createOfflineRole({ ...base, config: own, otherOfflineNodes, announceRows }),
+      createOfflineRole({
+        ...base,
+        config: own,
+        otherOfflineNodes,
+        announceRows,
+        ledger: ledgerOptions(config, shared),
+      }),
     );
   }
+  shared.trail.shipTo(offline?.segments ?? remoteSegments(config, shared));
   if (has("push")) {
     const store = offline?.store ?? remoteStore(config, shared);
     await run(createPushRole({ ...base, config: { host, port: ports.push }, store }));
@@ -279,12 +300,27 @@ async function othersWith(role: Role, shared: Shared): Promise<number> {
   return nodes.filter((node) => node.roles.includes(role) && node.id !== shared.self).length;
 }
 
-function remoteStore(config: Config, shared: Shared): OfflineStore {
-  const endpoints = () =>
-    shared.membership
+function offlineEndpoints({ membership }: Shared): () => Endpoint[] {
+  return () =>
+    membership
       .serving("offline")
       .map(({ host, httpPorts }) => ({ host, port: httpPorts.offline ?? 0 }));
-  return new HttpOfflineStore({ endpoints, clusterSecret: config.clusterSecret, clock });
+}
+
+function remoteStore({ clusterSecret }: Config, shared: Shared): OfflineStore {
+  return new HttpOfflineStore({ endpoints: offlineEndpoints(shared), clusterSecret, clock });
+}
+
+function remoteSegments({ clusterSecret }: Config, shared: Shared): SegmentSink {
+  return new HttpSegmentSink({ endpoints: offlineEndpoints(shared), clusterSecret, clock });
+}
+
+function ledgerOptions(config: Config, shared: Shared): LedgerOptions | null {
+  const { ledgerRetentionHours: retentionHours, ledgerRetentionMb, partitions } = config;
+  if (retentionHours === 0) return null;
+  const present = new RedisPresent({ ...shared, partitions });
+  const flush = () => shared.trail.flush(LEDGER_FLUSH_MS);
+  return { retentionHours, bytesMax: ledgerRetentionMb * 1_048_576, present, flush };
 }
 
 function wordsOf(config: Config): string[] {

@@ -127,6 +127,15 @@ export const VARIABLES = {
     integer(1, 365).default(7),
     "for how many days a push job is kept after its end, 1 to 365",
   ),
+  LEDGER_RETENTION_HOURS: variable(
+    integer(0, 8_760).default(24),
+    "a whole number of hours, 0 to 8760; 0 keeps no ledger",
+  ),
+  LEDGER_RETENTION_MB: variable(
+    integer(1, 1_048_576).default(1_024),
+    "a whole number of megabytes, 1 to 1048576",
+  ),
+  LEDGER_SAMPLE_RATIO: variable(fraction.default(1), "a fraction, 0 to 1"),
   SENSITIVE_WORDS_FILE: variable(z.string().optional(), "the path of a file, one word a line"),
   LOG_LEVEL: variable(
     z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
@@ -184,6 +193,11 @@ export interface Config {
   readonly adminPort: number;
   readonly partitions: { readonly chat: number; readonly user: number };
   readonly jobRetentionDays: number;
+  /** 0: no ledger is kept. */
+  readonly ledgerRetentionHours: number;
+  readonly ledgerRetentionMb: number;
+  /** Share of chat messages whose straight way is in the ledger. */
+  readonly ledgerSampleRatio: number;
   readonly sensitiveWordsFile: string | null;
   readonly logLevel: Values["LOG_LEVEL"];
   readonly otlpEndpoint: string | null;
@@ -304,6 +318,9 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     adminPort: values.ADMIN_PORT,
     partitions: { chat: values.CHAT_PARTITIONS, user: values.USER_PARTITIONS },
     jobRetentionDays: values.JOB_RETENTION_DAYS,
+    ledgerRetentionHours: values.LEDGER_RETENTION_HOURS,
+    ledgerRetentionMb: values.LEDGER_RETENTION_MB,
+    ledgerSampleRatio: values.LEDGER_SAMPLE_RATIO,
     sensitiveWordsFile: values.SENSITIVE_WORDS_FILE ?? null,
     logLevel: values.LOG_LEVEL,
     otlpEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,

@@ -99,6 +99,11 @@ export const LIMITS = {
   /** Largest HTTP body; larger: 413. */
   HTTP_BODY_BYTES_MAX: 8_388_608,
 
+  /** How long events of the ledger are only in memory: what a process that is killed takes along. */
+  LEDGER_SEAL_MS: 1_000,
+  /** Sealed segments that wait in one process for the store; more: dropped, and counted. */
+  LEDGER_PENDING_BYTES_MAX: 16_777_216,
+
   /** Time a process has from SIGTERM to its exit. */
   DRAIN_MS: 8_000,
   /** Clients of a draining gateway are told to come back spread over this time. */

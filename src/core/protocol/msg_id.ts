@@ -25,6 +25,7 @@ function base32(value: number, width: number): string {
 /** Characters that the ids of all messages of one `chat_input` entry begin with. */
 export const ENTRY_HEAD_CHARS = 15;
 const CHAT_CHARS = 17;
+const PUSH_CHARS = 21;
 
 /** Returns the function that gives the id of the n-th message of a `chat_input` entry. */
 export function chatMsgIds(partition: number, entryId: string): (index: number) => string {
@@ -39,6 +40,11 @@ export function chatMsgIds(partition: number, entryId: string): (index: number) 
 export function pushMsgIds(tag: string): (nowMs: number) => string {
   let count = 0;
   return (nowMs) => base32(nowMs, 9) + tag + base32(count++, 4);
+}
+
+/** Whether an id is that of a system push. */
+export function isPushMsgId(msgId: string): boolean {
+  return msgId.length === PUSH_CHARS;
 }
 
 /** Where the message with this id stands, or stood, in `chat_input`; null for any other id. */

@@ -29,6 +29,10 @@ export const STORE_OPERATIONS = [
   "with_rows",
   "sweep",
   "count",
+  "ledger_add",
+  "ledger_find",
+  "ledger_trim",
+  "holders",
 ];
 export const AUTH_REASONS = [
   "no_token",
@@ -98,6 +102,7 @@ export const REDIS_OPERATIONS = [
   "release",
   "scan_sessions",
   "settle",
+  "trace",
   "unblock",
   "unregister",
   ...RELATIONS_OPERATIONS,

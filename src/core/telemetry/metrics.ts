@@ -217,6 +217,16 @@ function storageMetrics(make: MetricMaker) {
     redisErrors: make.counter("redis_errors_total", "Redis operations that failed", {
       operation: REDIS_OPERATIONS,
     }),
+    ledgerEvents: make.counter("ledger_events_total", "Events that the ledger of this node took"),
+    ledgerDropped: make.counter(
+      "ledger_dropped_total",
+      "Events of the ledger that were dropped because the store was away for too long",
+    ),
+    ledgerBytes: make.gauge("ledger_bytes", "Bytes of the ledger in the database, every 30 s"),
+    ledgerOldest: make.gauge(
+      "ledger_oldest_seconds",
+      "Age of the oldest event in the ledger, every 30 s",
+    ),
     offlineRows: make.gauge("offline_rows", "Rows in the offline store, counted every 30 s"),
     storeLatency: make.histogram("offline_store_seconds", "Calls to the SQL database", LATENCY, {
       operation: STORE_OPERATIONS,

@@ -2,6 +2,7 @@
  * An offline store with the database below it: what `openOfflineStore` returns. It adds to the
  * contract what only the offline role itself needs.
  */
+import type { LedgerStore } from "../../core/ledger/store.ts";
 import type { OfflineRow, OfflineStore } from "../../core/offline/contract.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 
@@ -13,6 +14,9 @@ export interface OfflineEngine extends OfflineStore {
    * against those of owners by when the database takes them.
    */
   archiveUnfenced(rows: readonly OfflineRow[]): Promise<void>;
+  /** Who has this message in the store, in the order of their ids; at most `limit` of them. */
+  holders(msgId: string, limit: number): Promise<OfflineRow[]>;
+  readonly ledger: LedgerStore;
   /** Finishes the writes under way, then closes; every later call is refused as unavailable. */
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@
  * the database is open it refuses. Remembers whether the database works, for readiness.
  */
 import type { Clock } from "../../core/clock.ts";
+import type { LedgerStore } from "../../core/ledger/store.ts";
 import { type OfflineRow, type OwnerEpoch, StaleEpochError } from "../../core/offline/contract.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
@@ -56,6 +57,18 @@ export class ObservedStore implements OfflineEngine {
   sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
     return this.observe("sweep", (store) => store.sweep(nowS, limit));
   }
+
+  holders(msgId: string, limit: number): Promise<OfflineRow[]> {
+    return this.observe("holders", (store) => store.holders(msgId, limit));
+  }
+
+  readonly ledger: LedgerStore = {
+    add: (segments) => this.observe("ledger_add", ({ ledger }) => ledger.add(segments)),
+    find: (from, hashes) => this.observe("ledger_find", ({ ledger }) => ledger.find(from, hashes)),
+    trim: (before, bytes) =>
+      this.observe("ledger_trim", ({ ledger }) => ledger.trim(before, bytes)),
+    size: () => this.observe("ledger_trim", ({ ledger }) => ledger.size()),
+  };
 
   count(): Promise<number> {
     return this.observe("count", (store) => store.count());

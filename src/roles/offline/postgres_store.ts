@@ -4,6 +4,7 @@
  */
 import { and, asc, eq, gt, gte, or, sql } from "drizzle-orm";
 import { type Clock, sleep } from "../../core/clock.ts";
+import type { LedgerStore } from "../../core/ledger/store.ts";
 import {
   type OfflinePage,
   type OfflineRow,
@@ -21,6 +22,7 @@ import {
   statementsOf,
 } from "./migrations/migration.ts";
 import { postgresMigrations } from "./migrations/postgres_list.ts";
+import { PostgresLedger } from "./postgres_ledger.ts";
 import { type PostgresDatabase, PostgresPool } from "./postgres_pool.ts";
 import {
   type ArchiveItem,
@@ -103,12 +105,14 @@ async function refuseVolatile(pool: PostgresPool): Promise<void> {
 
 class PostgresStore implements OfflineEngine {
   readonly engine = "postgres";
+  readonly ledger: LedgerStore;
   private readonly writes: WriteQueue;
 
   constructor(
     private readonly pool: PostgresPool,
     clock: Clock,
   ) {
+    this.ledger = new PostgresLedger(pool);
     this.writes = new WriteQueue({ clock, transact: (writes) => this.transact(writes) });
   }
 
@@ -159,6 +163,18 @@ class PostgresStore implements OfflineEngine {
       database.select({ position: messages.position }).from(messages).where(named),
     );
     return row === undefined ? null : String(row.position);
+  }
+
+  async holders(msgId: string, limit: number): Promise<OfflineRow[]> {
+    const found = await this.pool.run((database) =>
+      database
+        .select()
+        .from(messages)
+        .where(eq(messages.msg_id, msgId))
+        .orderBy(asc(messages.user_id))
+        .limit(limit),
+    );
+    return found.map(({ position: _, ...row }) => row);
   }
 
   async withRows(userIds: readonly string[]): Promise<string[]> {

@@ -5,11 +5,14 @@
 import type { Hono, MiddlewareHandler } from "hono";
 import { type Clock, type Random, sleep, systemRandom, type Timer } from "../../core/clock.ts";
 import { type RoleServer, serveRole } from "../../core/http/http_server.ts";
+import type { Present } from "../../core/ledger/present.ts";
+import type { SegmentSink } from "../../core/ledger/store.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { OfflineStore } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { OfflineEngine } from "./engine.ts";
+import { LedgerKeeper } from "./ledger_keeper.ts";
 import { ObservedStore } from "./observed_store.ts";
 import { openOfflineStore, sqlitePath } from "./open_store.ts";
 import { createOfflineApp, refuseAll } from "./routes.ts";
@@ -30,12 +33,24 @@ export interface OfflineRoleDeps {
   readonly authorize?: MiddlewareHandler;
   /** Tells push of rows that came over the public route; see OfflineAppDeps. */
   readonly announceRows?: (userId: string) => Promise<void>;
+  /** How long the ledger is kept, and what tells with it where a message is; null keeps none. */
+  readonly ledger?: LedgerOptions | null;
   /** How many other offline nodes live; more than none rules SQLite out. */
   readonly otherOfflineNodes?: () => Promise<number>;
 }
 
+export interface LedgerOptions {
+  readonly retentionHours: number;
+  readonly bytesMax: number;
+  readonly present: Present;
+  /** Makes what this process recorded findable. */
+  readonly flush: () => Promise<void>;
+}
+
 export interface OfflineRole extends Service {
   readonly app: Hono;
+  /** Takes segments from `start()` on. */
+  readonly segments: SegmentSink;
   /** Works from `start()` on; before that, and after `stop()`, its calls are unavailable. */
   readonly store: OfflineStore;
   /** The port it listens on, once started. */
@@ -55,6 +70,7 @@ class Offline implements OfflineRole {
   readonly app: Hono;
   readonly store: ObservedStore;
   private readonly sweeper: Sweeper;
+  private readonly keeper: LedgerKeeper | null;
   private engine: OfflineEngine | null = null;
   private server: RoleServer | null = null;
   private probe: Timer | null = null;
@@ -68,8 +84,16 @@ class Offline implements OfflineRole {
     const store = this.store;
     const announceRows = deps.announceRows ?? (() => Promise.resolve());
     const base = { store, clusterSecret, authorize, announceRows, clock, random, telemetry };
-    this.app = createOfflineApp(base);
+    const { ledger = null } = deps;
+    const holders = (msgId: string, limit: number) => store.holders(msgId, limit);
+    const trace = ledger === null ? null : { ...ledger, ledger: store.ledger, holders, clock };
+    this.app = createOfflineApp({ ...base, trace });
+    this.keeper = ledger && new LedgerKeeper({ ...ledger, ledger: store.ledger, clock, telemetry });
     this.sweeper = new Sweeper({ store, clock, telemetry });
+  }
+
+  get segments(): SegmentSink {
+    return this.store.ledger;
   }
 
   get port(): number {
@@ -90,6 +114,7 @@ class Offline implements OfflineRole {
       throw error;
     }
     this.sweeper.start();
+    this.keeper?.start();
     this.probe = clock.every(PROBE_EVERY_MS, () => void this.ask());
     telemetry.log.info(
       { engine: this.engine.engine, port: this.port },
@@ -112,7 +137,7 @@ class Offline implements OfflineRole {
   async stop(): Promise<void> {
     this.probe?.cancel();
     await this.server?.stop();
-    await this.sweeper.stop();
+    await Promise.all([this.sweeper.stop(), this.keeper?.stop()]);
     await this.closeStore();
   }
 

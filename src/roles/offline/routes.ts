@@ -7,6 +7,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import type { Clock, Random } from "../../core/clock.ts";
 import { answerErrors } from "../../core/http/http_errors.ts";
 import { arrayLength, checked, parseJson } from "../../core/http/json_body.ts";
+import { decodeSegments, LEDGER_SEGMENTS_PATH } from "../../core/ledger/wire.ts";
 import { StaleEpochError } from "../../core/offline/contract.ts";
 import {
   type CallRequest,
@@ -21,10 +22,13 @@ import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { OfflineEngine } from "./engine.ts";
 import { AcknowledgeBody, ArchiveBody, BATCH_MAX, RetrieveQuery, toRow } from "./public_bodies.ts";
+import { addTraceRoutes, type TraceRoutesDeps } from "./trace_routes.ts";
 
 export const OFFLINE_PUBLIC_PATH = "/chatify/offline/v1";
 
 export interface OfflineAppDeps {
+  /** Null where no ledger is kept: then there are no routes that ask it. */
+  readonly trace?: TraceRoutesDeps | null;
   readonly store: OfflineEngine;
   readonly clusterSecret: string;
   /** Runs before every public route and throws what refuses the caller. */
@@ -51,6 +55,7 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
   answerErrors(app, deps);
   app.use(`${OFFLINE_PUBLIC_PATH}/*`, deps.authorize);
   addPublicRoutes(app, deps);
+  if (deps.trace) addTraceRoutes(app, OFFLINE_PUBLIC_PATH, deps.trace);
   app.use(`${OFFLINE_INTERNAL_PATH}/*`, async (c, next) => {
     const presented = c.req.header(CLUSTER_SECRET_HEADER) ?? null;
     if (!isClusterSecret(presented, deps.clusterSecret)) {
@@ -58,6 +63,10 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
       throw new ChatifyError("unauthorized", "this needs the cluster's secret");
     }
     await next();
+  });
+  app.post(LEDGER_SEGMENTS_PATH, async (c) => {
+    await deps.store.ledger.add(decodeSegments(new Uint8Array(await c.req.arrayBuffer())));
+    return c.body(null, 204);
   });
   addInternalRoutes(app, deps.store);
   return app;

@@ -3,7 +3,18 @@
  * after a change to either run `bun run src/roles/offline/migrations/generate.ts`.
  */
 import { sql } from "drizzle-orm";
-import { bigint, bigserial, index, integer, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
+import {
+  bigint,
+  bigserial,
+  customType,
+  index,
+  integer,
+  pgTable,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/pg-core";
+
+const bytea = customType<{ data: Uint8Array }>({ dataType: () => "bytea" });
 
 export const offlineMessages = pgTable(
   "offline_messages",
@@ -18,7 +29,9 @@ export const offlineMessages = pgTable(
     message: text("message").notNull(),
   },
   (table) => [
-    uniqueIndex("offline_messages_user_msg").on(table.user_id, table.msg_id),
+    // By message first: the ledger asks who has a message, and ids begin with their time, so that
+    // new ones come at the end of the index.
+    uniqueIndex("offline_messages_msg_user").on(table.msg_id, table.user_id),
     index("offline_messages_user_position").on(table.user_id, table.position),
     // Partial: most messages never expire, and those should not pay for the sweep.
     index("offline_messages_expire").on(table.expire_time).where(sql`"expire_time" > 0`),
@@ -30,3 +43,23 @@ export const partitionEpochs = pgTable("partition_epochs", {
   partition: integer("partition").primaryKey(),
   epoch: bigint("epoch", { mode: "number" }).notNull(),
 });
+
+/** Parts of the ledger, found by time and by what their filters say. */
+export const ledgerSegments = pgTable(
+  "ledger_segments",
+  {
+    position: bigserial("position", { mode: "number" }).primaryKey(),
+    node: text("node").notNull(),
+    number: bigint("number", { mode: "number" }).notNull(),
+    from_ms: bigint("from_ms", { mode: "number" }).notNull(),
+    to_ms: bigint("to_ms", { mode: "number" }).notNull(),
+    events: integer("events").notNull(),
+    bytes: integer("bytes").notNull(),
+    filter: bytea("filter").notNull(),
+    body: bytea("body").notNull(),
+  },
+  (table) => [
+    uniqueIndex("ledger_segments_node_number").on(table.node, table.number),
+    index("ledger_segments_to").on(table.to_ms),
+  ],
+);

@@ -3,7 +3,7 @@
  * after a change to either run `bun run src/roles/offline/migrations/generate.ts`.
  */
 import { sql } from "drizzle-orm";
-import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { blob, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 
 export const offlineMessages = sqliteTable(
   "offline_messages",
@@ -19,7 +19,9 @@ export const offlineMessages = sqliteTable(
     message: text("message").notNull(),
   },
   (table) => [
-    uniqueIndex("offline_messages_user_msg").on(table.user_id, table.msg_id),
+    // By message first: the ledger asks who has a message, and ids begin with their time, so that
+    // new ones come at the end of the index.
+    uniqueIndex("offline_messages_msg_user").on(table.msg_id, table.user_id),
     index("offline_messages_user_position").on(table.user_id, table.position),
     // Partial: most messages never expire, and those should not pay for the sweep.
     index("offline_messages_expire").on(table.expire_time).where(sql`"expire_time" > 0`),
@@ -31,3 +33,23 @@ export const partitionEpochs = sqliteTable("partition_epochs", {
   partition: integer("partition").primaryKey(),
   epoch: integer("epoch").notNull(),
 });
+
+/** Parts of the ledger. The filter stands before the body, so that reading it reads no body. */
+export const ledgerSegments = sqliteTable(
+  "ledger_segments",
+  {
+    position: integer("position").primaryKey({ autoIncrement: true }),
+    node: text("node").notNull(),
+    number: integer("number").notNull(),
+    from_ms: integer("from_ms").notNull(),
+    to_ms: integer("to_ms").notNull(),
+    events: integer("events").notNull(),
+    bytes: integer("bytes").notNull(),
+    filter: blob("filter", { mode: "buffer" }).notNull(),
+    body: blob("body", { mode: "buffer" }).notNull(),
+  },
+  (table) => [
+    uniqueIndex("ledger_segments_node_number").on(table.node, table.number),
+    index("ledger_segments_to").on(table.to_ms),
+  ],
+);

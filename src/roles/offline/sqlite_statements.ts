@@ -78,6 +78,13 @@ function prepareReads(db: BunSQLiteDatabase) {
       .from(messages)
       .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
       .prepare(),
+    holders: db
+      .select()
+      .from(messages)
+      .where(eq(messages.msg_id, given("msg_id")))
+      .orderBy(asc(messages.user_id))
+      .limit(given("limit"))
+      .prepare(),
     exists: db
       .select({ found: sql<number>`1` })
       .from(messages)

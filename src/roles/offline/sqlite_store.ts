@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../core/clock.ts";
+import type { LedgerStore } from "../../core/ledger/store.ts";
 import {
   type OfflinePage,
   type OfflineRow,
@@ -25,6 +26,7 @@ import {
   statementsOf,
 } from "./migrations/migration.ts";
 import { sqliteMigrations } from "./migrations/sqlite_list.ts";
+import { SqliteLedger } from "./sqlite_ledger.ts";
 import { lockSqliteFile, type SqliteLock } from "./sqlite_lock.ts";
 import { prepareStatements, type SqliteStatements } from "./sqlite_statements.ts";
 import { type Confirmed, type Outcome, type Write, WriteQueue } from "./write_queue.ts";
@@ -54,7 +56,10 @@ export function openSqliteStore({ path, clock }: SqliteStoreOptions): OfflineEng
     database.run(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     database.run(`PRAGMA cache_size = -${CACHE_KIB}`);
     migrate(database);
-    return new SqliteStore(database, lock, clock);
+    const relaxed = new Database(file, { readwrite: true, strict: true });
+    relaxed.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    relaxed.run("PRAGMA synchronous = NORMAL");
+    return new SqliteStore(database, relaxed, lock, clock);
   } catch (error) {
     database?.close();
     lock.release();
@@ -84,6 +89,7 @@ function migrate(database: Database): void {
 
 class SqliteStore implements OfflineEngine {
   readonly engine = "sqlite";
+  readonly ledger: LedgerStore;
   private readonly statements: SqliteStatements;
   private readonly writes: WriteQueue;
   private readonly transact: (writes: readonly Write[]) => Outcome[];
@@ -92,9 +98,11 @@ class SqliteStore implements OfflineEngine {
 
   constructor(
     private readonly database: Database,
+    private readonly relaxed: Database,
     private readonly lock: SqliteLock,
     clock: Clock,
   ) {
+    this.ledger = new SqliteLedger(relaxed, (work) => this.guard(work));
     this.statements = prepareStatements(drizzle({ client: database }));
     // Counting reads every row, so it happens once; from here on this process does all the writing.
     this.rows = this.statements.count.get()?.rows ?? 0;
@@ -139,6 +147,11 @@ class SqliteStore implements OfflineEngine {
     return row === undefined ? null : String(row.position);
   }
 
+  async holders(msg_id: string, limit: number): Promise<OfflineRow[]> {
+    const found = this.guard(() => this.statements.holders.all({ msg_id, limit }));
+    return found.map(({ position: _, ...row }) => row);
+  }
+
   async withRows(userIds: readonly string[]): Promise<string[]> {
     return this.guard(() =>
       userIds.filter((user_id) => this.statements.exists.get({ user_id }) !== undefined),
@@ -159,6 +172,7 @@ class SqliteStore implements OfflineEngine {
     if (this.closed) return;
     await this.writes.close();
     this.closed = true;
+    this.relaxed.close();
     this.database.close();
     this.lock.release();
   }

@@ -1,5 +1,6 @@
 /** The public routes of offline as the OpenAPI document shows them. */
 import type { RouteDoc } from "../../core/http/route_doc.ts";
+import { Trace } from "../../core/ledger/trace.ts";
 import {
   AcknowledgeAnswer,
   AcknowledgeBody,
@@ -8,6 +9,7 @@ import {
   RetrieveAnswer,
   RetrieveQuery,
 } from "./public_bodies.ts";
+import { SendTraceQuery, TraceParams, TraceQuery } from "./trace_routes.ts";
 
 const eve = { user_id: "eve" };
 
@@ -88,6 +90,49 @@ export const OFFLINE_ROUTES: readonly RouteDoc[] = [
     examples: [
       { name: "one", body: { ...eve, msg_ids: ["imported-1"] }, answer: { acknowledged: 1 } },
       { name: "again", body: { ...eve, message_ids: ["imported-1"] }, answer: { acknowledged: 0 } },
+    ],
+  },
+  {
+    method: "get",
+    path: "/chatify/offline/v1/messages/:msg_id/trace",
+    id: "traceMessage",
+    tag: "Where is my message",
+    summary: "Where a message is, why, and how it came there",
+    description:
+      "What is at rest in the queue and in the store, and the trail that the message left in the " +
+      "ledger. A message that nobody knows has the state `unknown`. What roles recorded in the last " +
+      "second may be missing yet.",
+    params: TraceParams,
+    query: TraceQuery,
+    status: 200,
+    answer: Trace,
+    errors: [],
+    examples: [
+      {
+        name: "a message that nobody knows",
+        params: { msg_id: "1m86bscmf00000000" },
+        query: { user: "eve" },
+        answer: { msg_id: "1m86bscmf00000000", state: "unknown" },
+      },
+    ],
+  },
+  {
+    method: "get",
+    path: "/chatify/offline/v1/messages/trace",
+    id: "traceSend",
+    tag: "Where is my message",
+    summary: "The same, by what its client called it",
+    description: "A message that was refused has no other name.",
+    query: SendTraceQuery,
+    status: 200,
+    answer: Trace,
+    errors: [],
+    examples: [
+      {
+        name: "a message that was never sent",
+        query: { from_user_id: "eve", client_msg_id: "1" },
+        answer: { from_user_id: "eve", client_msg_id: "1", state: "unknown" },
+      },
     ],
   },
 ];

@@ -9,10 +9,10 @@ import { checked } from "../../core/http/json_body.ts";
 import { type EvidenceDeps, gather, type Question } from "../../core/ledger/evidence.ts";
 import { tell } from "../../core/ledger/story.ts";
 import type { Trace } from "../../core/ledger/trace.ts";
-import { ChatifyError } from "../../core/protocol/errors.ts";
 import { ClientMsgId, MsgId, UserId } from "../../core/protocol/message.ts";
 
 /** `user`: whose story to tell of a message to many. */
+export const TraceParams = z.object({ msg_id: MsgId });
 export const TraceQuery = z.object({ user: UserId.optional() });
 export const SendTraceQuery = TraceQuery.extend({
   from_user_id: UserId,
@@ -35,9 +35,8 @@ export function addTraceRoutes(app: Hono, base: string, deps: TraceRoutesDeps): 
 
   app.get(`${base}/messages/:msg_id/trace`, async (c: Context) => {
     const { user } = checked(TraceQuery, c.req.query());
-    const msgId = MsgId.safeParse(c.req.param("msg_id"));
-    if (!msgId.success) throw new ChatifyError("bad_request", "msg_id: this is no message id");
-    return c.json(await traceOf(deps, { msgId: msgId.data, send: null }, user));
+    const { msg_id: msgId } = checked(TraceParams, c.req.param());
+    return c.json(await traceOf(deps, { msgId, send: null }, user));
   });
 }
 

@@ -5,12 +5,16 @@
  *
  * A session whose access node is gone but whose gateway lives is left to the gateway, which registers
  * it again within moments; only if it has not done so after NODE_TTL_MS more, its client had left.
+ *
+ * A gateway that this process does not know is not a dead one: it may have joined since the last
+ * heartbeat, and have clients already. It counts as dead when the next heartbeats do not list it.
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Membership } from "../../core/lifecycle/membership.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { Session, SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { NodeId } from "../../core/trunk/node_id.ts";
 
 export interface DeadSessionsDeps {
   readonly directory: SessionDirectory;
@@ -32,38 +36,56 @@ export class DeadSessions {
     const { clock, limits, membership, owned } = this.deps;
     membership.onChange((_nodes, gone) => {
       if (gone.length === 0) return;
+      const ids = new Set(gone.map(({ id }) => id));
       const walk = () => {
-        for (const partition of owned()) this.look(partition);
+        for (const partition of owned()) this.look(partition, ids);
       };
       walk();
       clock.after(2 * limits.NODE_TTL_MS, walk);
     });
   }
 
-  look(partition: number): void {
-    void this.walk(partition).catch((error: unknown) => {
+  /** `gone`: nodes that were seen to go. */
+  look(partition: number, gone: ReadonlySet<NodeId> = new Set()): void {
+    void this.walk(partition, gone).catch((error: unknown) => {
       this.deps.telemetry.log.debug({ err: error, partition }, "walking sessions failed");
     });
   }
 
-  private async walk(partition: number): Promise<void> {
-    const { clock, directory, limits, membership } = this.deps;
+  private async walk(partition: number, gone: ReadonlySet<NodeId>): Promise<void> {
+    const { directory, limits, membership } = this.deps;
     const suspects: Session[] = [];
+    const strangers: Session[] = [];
     for await (const sessions of directory.scan(partition)) {
-      const dead = sessions.filter((session) => !membership.isLive(session.gateway));
+      const lost = sessions.filter((session) => !membership.isLive(session.gateway));
+      const dead = lost.filter((session) => gone.has(session.gateway));
       if (dead.length > 0) await directory.unregister(dead);
+      strangers.push(...lost.filter((session) => !gone.has(session.gateway)));
       for (const session of sessions) {
         if (membership.isLive(session.gateway) && !membership.isLive(session.access)) {
           suspects.push(session);
         }
       }
     }
-    if (suspects.length === 0) return;
-    clock.after(limits.NODE_TTL_MS, () => {
+    this.lookAgain(partition, strangers, limits.HEARTBEAT_NODE_MS * 2, "gateway");
+    this.lookAgain(partition, suspects, limits.NODE_TTL_MS, "access");
+  }
+
+  /** Ends those whose node is still not there then. */
+  private lookAgain(
+    partition: number,
+    sessions: readonly Session[],
+    afterMs: number,
+    node: "gateway" | "access",
+  ): void {
+    if (sessions.length === 0) return;
+    const { clock, directory, membership, telemetry } = this.deps;
+    clock.after(afterMs, () => {
       // Those that were registered again have another epoch and are left alone by the directory.
-      const still = suspects.filter((session) => !membership.isLive(session.access));
+      const still = sessions.filter((session) => !membership.isLive(session[node]));
+      if (still.length === 0) return;
       void directory.unregister(still).catch((error: unknown) => {
-        this.deps.telemetry.log.debug({ err: error, partition }, "clearing sessions failed");
+        telemetry.log.debug({ err: error, partition }, "clearing sessions failed");
       });
     });
   }

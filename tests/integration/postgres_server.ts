@@ -17,7 +17,18 @@ export interface PostgresServer {
   restart(): Promise<void>;
   /** Stops the processes without ending them, as a machine that hangs; and lets them go on. */
   freeze(frozen: boolean): void;
+  /** True when it ended by itself, as it does when its disk is full. */
+  hasEnded(): boolean;
+  /** Ends it at once, without waiting and without clearing up. */
+  abort(): void;
   stop(): Promise<void>;
+}
+
+export interface PostgresOptions {
+  /** Where its directory is made; default: the system's temporary directory. */
+  readonly parent?: string;
+  /** Further settings, each `name=value`. */
+  readonly settings?: readonly string[];
 }
 
 const READY_MS_MAX = 20_000;
@@ -50,9 +61,9 @@ function freePort(): number {
   return port;
 }
 
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const bin = binaries();
-  const directory = mkdtempSync(join(tmpdir(), "chatify-postgres-"));
+  const directory = mkdtempSync(join(options.parent ?? tmpdir(), "chatify-postgres-"));
   if (process.getuid?.() === 0) chownSync(directory, idOf("-u"), idOf("-g"));
   const data = join(directory, "data");
   const init = [join(bin, "initdb"), "-D", data, "-U", "test", "--auth=trust", "-E", "UTF8"];
@@ -60,7 +71,8 @@ export async function startPostgres(): Promise<PostgresServer> {
   if (!made.success) throw new Error(`initdb failed: ${made.stderr.toString()}`);
   const port = freePort();
   const url = (database: string) => `postgres://test@127.0.0.1:${port}/${database}`;
-  const settings = ["listen_addresses=127.0.0.1", `unix_socket_directories=${directory}`];
+  const own = ["listen_addresses=127.0.0.1", `unix_socket_directories=${directory}`];
+  const settings = [...own, ...(options.settings ?? [])];
   const server = [join(bin, "postgres"), "-D", data, "-p", String(port)];
   for (const setting of settings) server.push("-c", setting);
   const start = () =>
@@ -91,6 +103,8 @@ export async function startPostgres(): Promise<PostgresServer> {
       const backends = listed.stdout.toString().trim().split(/\s+/).map(Number);
       for (const pid of [child.pid, ...backends]) process.kill(pid, frozen ? "SIGSTOP" : "SIGCONT");
     },
+    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
+    abort: () => child.kill("SIGQUIT"),
     async stop() {
       child.kill("SIGQUIT");
       await child.exited;

@@ -2,13 +2,11 @@
 import type { Job, LoadResult } from "./job.ts";
 import { median } from "./median.ts";
 import type { Options } from "./options.ts";
-import { figure } from "./report.ts";
+import { figure, type ReportRow } from "./report.ts";
 import { type Run, runLoad } from "./run.ts";
 import { startOurs } from "./targets/ours.ts";
 import { type PeerName, startPeer } from "./targets/peers.ts";
 import type { Target } from "./targets/target.ts";
-
-export type Row = readonly [name: string, ours: string, floor: string];
 
 export interface Setup {
   readonly options: Options;
@@ -47,7 +45,7 @@ export class Alternation {
     return [median(this.ours.map(pick)), median(this.floor.map(pick))];
   }
 
-  row(name: string, pick: (run: Run) => number): Row {
+  row(name: string, pick: (run: Run) => number): ReportRow {
     const [ours, floor] = this.medians(pick);
     return [name, figure(ours), figure(floor)];
   }
@@ -59,12 +57,12 @@ export class Alternation {
     return Object.fromEntries(names.map((name) => [name, median(values(name))]));
   }
 
-  cpuRows(): Row[] {
+  cpuRows(): ReportRow[] {
     const spent = Object.entries(this.cpu()).filter(([, us]) => us >= 0.01);
-    return spent.map(([name, us]): Row => [`  CPU of ${name}, µs`, figure(us), ""]);
+    return spent.map(([name, us]): ReportRow => [`  CPU of ${name}, µs`, figure(us), ""]);
   }
 
-  peerRows(name: string, pick: (run: Run) => number): Row[] {
+  peerRows(name: string, pick: (run: Run) => number): ReportRow[] {
     return this.peerFigures(pick).map(([peer, value]) => [`${peer}: ${name}`, figure(value), ""]);
   }
 

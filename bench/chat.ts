@@ -14,6 +14,7 @@ import {
 import type { Report } from "./report.ts";
 import type { Run } from "./run.ts";
 import { startFloor } from "./targets/floor.ts";
+import { startOurs } from "./targets/ours.ts";
 import { JWT_SECRET, type Target } from "./targets/target.ts";
 
 const BODY_BYTES = 100;
@@ -36,6 +37,7 @@ export function chatJob(options: Options, target: Target): ChatJob {
     inFlight: options.rate > 0 ? null : options.inFlight,
     rate: options.rate,
     warmupMessages: WARMUP_MESSAGES,
+    messagesMin: options.messages,
     bodyBytes: BODY_BYTES,
     ackMs: ACK_MS,
   };
@@ -46,7 +48,10 @@ function alternate(options: Options, profileDir: string | null): Promise<Alterna
     options,
     profileDir,
     peers: options.peers,
-    startFloor: () => startFloor("relay"),
+    startFloor: () =>
+      options.growth
+        ? startOurs({ ...options, replicas: 1, profileDir: null })
+        : startFloor("relay"),
     job: (target) => chatJob(options, target),
   });
 }
@@ -55,7 +60,7 @@ export async function benchChat(options: Options, profileDir: string | null): Pr
   const runs = await alternate(options, profileDir);
   const [ours, floor] = runs.medians(cpuUs);
   return {
-    bench: "chat",
+    bench: options.growth ? "growth" : "chat",
     unit: "CPU per delivered message, µs",
     ours,
     floor,
@@ -122,7 +127,7 @@ function details(options: Options, runs: Alternation): Record<string, unknown> {
     users: options.users || USERS,
     in_flight: options.rate > 0 ? null : options.inFlight,
     rate: options.rate || null,
-    durability: options.everysec ? "everysec" : "fsync",
+    durability: options.durability,
     rounds: options.rounds,
     cpu_us: runs.cpu(),
     ours_runs: runs.ours.map(cpuUs),

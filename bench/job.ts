@@ -5,7 +5,7 @@
 import type { ProcessCost } from "./processes.ts";
 
 /** What the server under load speaks. */
-export type DialectName = "chatify" | "socketio" | "mqtt";
+export type DialectName = "chatify" | "socketio" | "centrifuge" | "mqtt";
 
 interface JobBase {
   /** Where to connect, in turn. */
@@ -29,6 +29,8 @@ export interface ChatJob extends JobBase {
   readonly rate: number;
   /** The warm-up also lasts until so many are delivered, because code gets compiled by use. */
   readonly warmupMessages: number;
+  /** Measured until so many are delivered in all, if that takes longer than `seconds`. */
+  readonly messagesMin: number;
   readonly bodyBytes: number;
   readonly ackMs: number;
 }

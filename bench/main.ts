@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { benchChat, benchLatency } from "./chat.ts";
 import { benchConnect, benchIdle } from "./connect.ts";
 import { benchFanout } from "./fanout.ts";
+import { benchMillion } from "./million.ts";
 import { type Options, readOptions } from "./options.ts";
 import { benchPush } from "./push.ts";
 import { printReport, type Report } from "./report.ts";
@@ -17,7 +18,7 @@ function run(options: Options, profileDir: string | null): Promise<Report> {
     case "connect":
       return benchConnect(options, profileDir);
     case "idle":
-      return benchIdle(options, profileDir);
+      return options.connections > 0 ? benchMillion(options) : benchIdle(options, profileDir);
     case "push":
       return benchPush(options, profileDir);
     case "fanout":

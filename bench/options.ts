@@ -1,6 +1,7 @@
 /** The command line of `bun run bench`. */
 import { parseArgs } from "node:util";
 import { PEERS, type PeerName } from "./targets/peers.ts";
+import { DURABILITIES, type Durability } from "./targets/redis_server.ts";
 
 export const BENCHES = ["chat", "push", "fanout", "connect", "idle", "latency"] as const;
 export type BenchName = (typeof BENCHES)[number];
@@ -16,12 +17,20 @@ export interface Options {
   readonly users: number;
   /** 0: closed loop. */
   readonly rate: number;
-  readonly everysec: boolean;
+  readonly durability: Durability;
   readonly seconds: number;
   readonly warmup: number;
   readonly rounds: number;
   /** Pushes go through the gateway, as from outside, instead of straight to logic. */
   readonly viaGateway: boolean;
+  /** Above 0: that many idle connections, over as many gateways as they need. */
+  readonly connections: number;
+  /** Connections that each of those gateways gets; it takes 18 500 at most. */
+  readonly perGateway: number;
+  /** Chat goes on until so many were delivered, however long that takes. */
+  readonly messages: number;
+  /** Replicas beside a single one of each role, instead of beside the floor. */
+  readonly growth: boolean;
   readonly peers: readonly PeerName[];
 }
 
@@ -33,12 +42,18 @@ export const USAGE = `bun run bench <${BENCHES.join("|")}>
   --in-flight N   messages on the way per user (4)
   --users N       users, in pairs (chat 200, fanout 10000, connect and idle 18000)
   --rate R        open loop: R messages a second of all users together
-  --everysec      Redis writes to disk once a second, instead of before each answer
+  --durability D  ${DURABILITIES.join(", ")}: before each answer, once a second, never,
+                  once a second with a replica that has it before each answer (fsync)
+  --everysec      the same as --durability everysec
+  --messages N    chat only: at least N messages, however long they take
+  --growth        with --replicas N: the floor is our own five processes
   --seconds N     measured time per run (5)
   --warmup N      time before it (4)
   --rounds N      runs of each, in alternation; figures are medians (3)
   --via-gateway   push only: through the gateway, instead of straight to logic
-  --peers A,B     chat only, beside it: socketio, mosquitto, or all`;
+  --connections N idle only: N connections in stages, over as many gateways as they need
+  --per-gateway N connections of each of those (17500, which leaves room for others' at a restart)
+  --peers A,B     chat only, beside it: socketio, mosquitto, centrifuge, or all`;
 
 const whole = (text: string | undefined, fallback: number): number => {
   if (text === undefined) return fallback;
@@ -54,6 +69,14 @@ function peersOf(text: string): PeerName[] {
       throw new Error(`--peers takes ${PEERS.join(", ")} or all, got ${name}`);
     return peer;
   });
+}
+
+function durabilityOf(text: string): Durability {
+  const found = DURABILITIES.find((name) => name === text);
+  if (found === undefined) {
+    throw new Error(`--durability takes ${DURABILITIES.join(", ")}, got ${text}`);
+  }
+  return found;
 }
 
 /** Throws with a sentence for the user. */
@@ -74,6 +97,11 @@ export function readOptions(args: readonly string[]): Options {
       seconds: { type: "string" },
       warmup: { type: "string" },
       rounds: { type: "string" },
+      connections: { type: "string" },
+      "per-gateway": { type: "string" },
+      durability: { type: "string" },
+      messages: { type: "string" },
+      growth: { type: "boolean", default: false },
       peers: { type: "string", default: "" },
     },
   });
@@ -91,10 +119,14 @@ export function readOptions(args: readonly string[]): Options {
     inFlight: whole(values["in-flight"], 4),
     users: whole(values.users, 0),
     rate: whole(values.rate, 0),
-    everysec: values.everysec,
+    durability: values.everysec ? "everysec" : durabilityOf(values.durability ?? "fsync"),
     viaGateway: values["via-gateway"],
     seconds: whole(values.seconds, 5),
     warmup: whole(values.warmup, 4),
+    connections: whole(values.connections, 0),
+    perGateway: Math.max(1, whole(values["per-gateway"], 17_500)),
+    messages: whole(values.messages, 0),
+    growth: values.growth,
     rounds: Math.max(1, whole(values.rounds, 3)),
     peers: peersOf(values.peers),
   };

@@ -1,4 +1,6 @@
 /** Figures for people (a table) and for programs (one JSON line). */
+export type ReportRow = readonly [name: string, ours: string, floor: string];
+
 export interface Report {
   readonly bench: string;
   readonly unit: string;
@@ -6,7 +8,7 @@ export interface Report {
   readonly floor: number;
   readonly ratio: number;
   /** Rows beside the main one: name, ours, floor (empty where it has none). */
-  readonly rows: readonly (readonly [name: string, ours: string, floor: string])[];
+  readonly rows: readonly ReportRow[];
   /** Everything else, for the JSON line. */
   readonly details: Readonly<Record<string, unknown>>;
 }

@@ -16,7 +16,7 @@ import {
   type Receiver,
   type Template,
 } from "./dialects/dialect.ts";
-import { chatify, socketio } from "./dialects/json_dialect.ts";
+import { centrifuge, chatify, socketio } from "./dialects/json_dialect.ts";
 import { mqtt } from "./dialects/mqtt_dialect.ts";
 import { failRun } from "./population.ts";
 import { MeasuredWindow, tell } from "./window.ts";
@@ -38,7 +38,7 @@ interface Sender {
   arrived: number;
 }
 
-const DIALECTS: Readonly<Record<DialectName, Dialect>> = { chatify, socketio, mqtt };
+const DIALECTS: Readonly<Record<DialectName, Dialect>> = { centrifuge, chatify, mqtt, socketio };
 const STAMPED = INDEX_DIGITS + COUNTER_DIGITS;
 
 const nowUs = () => Math.round(performance.now() * 1_000);
@@ -78,6 +78,7 @@ export class ChatLoad implements Receiver {
     await this.warmUp();
     this.window.begin();
     await Bun.sleep(job.seconds * 1_000);
+    while (this.total < job.messagesMin) await Bun.sleep(50);
     this.window.end();
     this.sending = false;
     await this.drain();

@@ -36,6 +36,11 @@ export type OnFrame = (opcode: number, data: Buffer, start: number, end: number)
 export class FrameReader {
   private rest: Buffer | null = null;
 
+  /** Nothing waits for more bytes. */
+  get isEmpty(): boolean {
+    return this.rest === null;
+  }
+
   read(chunk: Buffer, onFrame: OnFrame): void {
     const data = this.rest === null ? chunk : Buffer.concat([this.rest, chunk]);
     let at = 0;

@@ -17,6 +17,8 @@ export interface PopulationOptions {
 
 /** What is said before a user may send. */
 export interface Greeting {
+  /** What the client says first, where the server waits for it. */
+  readonly first?: string;
   /** Answers what the server said: true, the user is there; a text, to be sent; false, wait. */
   onText(text: string, index: number): boolean | string;
 }
@@ -77,6 +79,9 @@ async function connectOne(
   const events: ConnectionEvents = {
     onOpen: () => {
       if (options.greeting === null) arrive();
+      else if (options.greeting.first !== undefined) {
+        connection.write(textFrame(options.greeting.first));
+      }
     },
     onText: (data, start, end) => {
       if (!waiting) return onText(data, start, end);

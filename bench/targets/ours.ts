@@ -7,15 +7,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { present } from "../present.ts";
-import { startRedis } from "./redis_server.ts";
+import { type Durability, startRedis } from "./redis_server.ts";
 import { API_KEY, ended, freePort, JWT_SECRET, type Target, WS_PATH } from "./target.ts";
 
 export interface OursOptions {
   readonly processes: 1 | 5;
   /** Of each role, the offline store on SQLite apart, which is one. */
   readonly replicas: number;
-  /** Redis writes its log to the disk once a second, instead of before each answer. */
-  readonly everysec: boolean;
+  readonly durability: Durability;
   /** Where each process leaves a CPU profile; null: none. */
   readonly profileDir: string | null;
 }
@@ -24,7 +23,7 @@ const READY_MS = 30_000;
 const STOP_MS = 12_000;
 const ROLES = ["offline", "push", "logic", "access", "gateway"] as const;
 
-interface Started {
+export interface Started {
   readonly child: Bun.Subprocess;
   readonly name: string;
   readonly ports: Readonly<Record<string, number>>;
@@ -34,26 +33,29 @@ export async function startOurs(options: OursOptions): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), "chatify-bench-"));
   const started: Started[] = [];
   const redis =
-    options.processes === 1 && !options.everysec ? null : startRedis(dir, options.everysec);
+    options.processes === 1 && options.durability === "fsync"
+      ? null
+      : startRedis(dir, options.durability);
   const stop = async () => {
     for (const { child } of started) child.kill("SIGTERM");
     await Promise.all(started.map(({ child }) => ended(child, STOP_MS)));
-    if (redis !== null) {
-      redis.child.kill("SIGTERM");
-      await ended(redis.child, STOP_MS);
-    }
+    await redis?.stop();
     rmSync(dir, { recursive: true, force: true });
   };
-  const env = { ...baseEnv(options), ...(redis === null ? {} : { REDIS_URL: redis.url }) };
+  const env = {
+    ...baseEnv(options.durability),
+    ...(redis === null ? {} : { REDIS_URL: redis.url }),
+  };
   try {
-    for (const [name, role] of plan(options)) started.push(start(dir, name, role, env, options));
+    for (const [name, role] of plan(options))
+      started.push(start(dir, name, role, env, options.profileDir));
     await Promise.all(started.map(untilReady));
   } catch (error) {
     await stop();
     throw error;
   }
   const names = started.map(({ child, name }): [number, string] => [child.pid, name]);
-  if (redis !== null) names.push([redis.child.pid, "redis-server"]);
+  for (const { pid } of redis?.children ?? []) names.push([pid, "redis-server"]);
   const portsOf = (role: string) =>
     started
       .filter(({ name }) => name === "all" || name.startsWith(role))
@@ -80,7 +82,7 @@ function plan({ processes, replicas }: OursOptions): [name: string, role: string
 }
 
 /** Nothing is inherited, so that a developer's environment does not change the figures. */
-function baseEnv({ everysec }: OursOptions): Record<string, string> {
+export function baseEnv(durability: Durability): Record<string, string> {
   return {
     PATH: process.env.PATH ?? "",
     AUTH_MODE: "jwt",
@@ -90,21 +92,24 @@ function baseEnv({ everysec }: OursOptions): Record<string, string> {
     HOST: "127.0.0.1",
     ADVERTISE_HOST: "127.0.0.1",
     LOG_LEVEL: "warn",
-    DURABILITY: everysec ? "memory" : "fsync",
+    // What the product calls memory is whatever Redis does by itself.
+    DURABILITY: durability === "fsync" || durability === "replicated" ? durability : "memory",
   };
 }
 
-function start(
+/** Ports are free ones, unless `given` names them. */
+export function start(
   dir: string,
   name: string,
   role: string,
   base: Record<string, string>,
-  { profileDir }: OursOptions,
+  profileDir: string | null,
+  given: Readonly<Record<string, number>> = {},
 ): Started {
   const ports: Record<string, number> = {};
   const env: Record<string, string> = { ...base, ROLE: role, DATA_DIR: join(dir, name) };
   for (const port of ["gateway", "access", "logic", "push", "offline", "trunk", "admin"]) {
-    ports[port] = freePort();
+    ports[port] = given[port] ?? freePort();
     env[`${port.toUpperCase()}_PORT`] = `${ports[port]}`;
   }
   const profile = [
@@ -121,7 +126,7 @@ function start(
   return { child, name, ports };
 }
 
-async function untilReady({ child, name, ports }: Started): Promise<void> {
+export async function untilReady({ child, name, ports }: Started): Promise<void> {
   const until = performance.now() + READY_MS;
   while (performance.now() < until && child.exitCode === null) {
     const answer = await fetch(`http://127.0.0.1:${ports.admin}/readyz`).catch(() => null);

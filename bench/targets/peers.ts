@@ -1,15 +1,16 @@
 /**
- * Peers doing the work of the chat bench. They are never dependencies: Socket.IO is installed into
- * .tools/ at first use, Mosquitto must be on the machine.
+ * Peers doing the work of the chat bench. They are never dependencies: Socket.IO and Centrifuge are
+ * installed into .tools/ at first use, Mosquitto must be on the machine.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DialectName } from "../job.ts";
-import { startRedis } from "./redis_server.ts";
-import { ended, freePort, type Target } from "./target.ts";
+import { builtCentrifuge } from "./centrifuge.ts";
+import { type RedisServer, startRedis } from "./redis_server.ts";
+import { ended, freePort, type Target, WS_PATH } from "./target.ts";
 
-export const PEERS = ["socketio", "mosquitto"] as const;
+export const PEERS = ["socketio", "mosquitto", "centrifuge"] as const;
 export type PeerName = (typeof PEERS)[number];
 
 const SOCKETIO = ["socket.io@4.8.4", "@socket.io/redis-streams-adapter@0.3.1", "ioredis@6.0.0"];
@@ -20,12 +21,20 @@ const STOP_MS = 2_000;
 export async function startPeer(name: PeerName): Promise<Target> {
   const dir = mkdtempSync(join(tmpdir(), `chatify-bench-${name}-`));
   try {
-    return name === "socketio" ? await startSocketIo(dir) : await startMosquitto(dir);
+    if (name === "socketio") return await startSocketIo(dir);
+    return name === "mosquitto" ? await startMosquitto(dir) : await startCentrifuge(dir);
   } catch (error) {
     rmSync(dir, { recursive: true, force: true });
     throw error;
   }
 }
+
+const PATHS: Readonly<Record<DialectName, string>> = {
+  chatify: WS_PATH,
+  socketio: "/socket.io/?EIO=4&transport=websocket",
+  centrifuge: "/connection/websocket",
+  mqtt: "",
+};
 
 function target(
   dir: string,
@@ -35,7 +44,7 @@ function target(
 ): Target {
   return {
     wsPorts: [port],
-    path: "/socket.io/?EIO=4&transport=websocket",
+    path: PATHS[dialect],
     dialect,
     httpPorts: [],
     pids: new Map([...children].map(([name, child]) => [child.pid, name])),
@@ -60,21 +69,39 @@ async function startSocketIo(dir: string): Promise<Target> {
     if (install.exitCode !== 0) throw new Error("Socket.IO could not be installed");
   }
   cpSync(join(import.meta.dir, "../peers/socketio_server.js"), join(home, "server.js"));
-  const redis = startRedis(dir, true);
+  const redis = startRedis(dir, "everysec");
   const runtime = Bun.which("node") ?? "bun";
   const server = Bun.spawn([runtime, "server.js", redis.url], {
     cwd: home,
     stdout: "pipe",
     stderr: "inherit",
   });
+  return target(dir, await portOf(server), "socketio", withRedis("socketio", server, redis));
+}
+
+/** Its history is in a Redis of the same durability. */
+async function startCentrifuge(dir: string): Promise<Target> {
+  const binary = builtCentrifuge();
+  const redis = startRedis(dir, "everysec");
+  await redisAnswers(redis.url);
+  const server = Bun.spawn([binary, redis.url], { stdout: "pipe", stderr: "inherit" });
+  return target(dir, await portOf(server), "centrifuge", withRedis("centrifuge", server, redis));
+}
+
+function withRedis(name: string, server: Bun.Subprocess, redis: RedisServer) {
+  const others = redis.children.map((child): [string, Bun.Subprocess] => ["redis-server", child]);
+  return new Map<string, Bun.Subprocess>([[name, server], ...others]);
+}
+
+async function portOf(server: Bun.Subprocess<"ignore", "pipe", "inherit">): Promise<number> {
   const { value } = await server.stdout.getReader().read();
-  if (value === undefined) throw new Error("Socket.IO ended before it listened");
-  const { port } = JSON.parse(new TextDecoder().decode(value)) as { port: number };
-  const children = new Map([
-    ["socketio", server],
-    ["redis-server", redis.child],
-  ]);
-  return target(dir, port, "socketio", children);
+  if (value === undefined) throw new Error("the peer ended before it listened");
+  return (JSON.parse(new TextDecoder().decode(value)) as { port: number }).port;
+}
+
+async function redisAnswers(path: string): Promise<void> {
+  const until = performance.now() + LISTEN_MS;
+  while (!existsSync(path) && performance.now() < until) await Bun.sleep(20);
 }
 
 async function startMosquitto(dir: string): Promise<Target> {

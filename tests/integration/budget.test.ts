@@ -43,6 +43,7 @@ function job(): ChatJob {
     pids: [...target.pids.keys()],
     warmupS: 1,
     warmupMessages: 5_000,
+    messagesMin: 0,
     seconds: 4,
     inFlight: 8,
     rate: 0,
@@ -52,7 +53,7 @@ function job(): ChatJob {
 }
 
 beforeAll(async () => {
-  target = await startOurs({ processes: 1, replicas: 1, everysec: false, profileDir: null });
+  target = await startOurs({ processes: 1, replicas: 1, durability: "fsync", profileDir: null });
 }, 60_000);
 
 afterAll(async () => {

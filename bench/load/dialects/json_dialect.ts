@@ -1,4 +1,4 @@
-/** The dialects that are JSON text over WebSocket: ours (and the floor's), and Socket.IO's. */
+/** The dialects that are JSON text over WebSocket: ours (and the floor's), Socket.IO's, Centrifuge's. */
 import type { ChatJob } from "../../job.ts";
 import type { Link, Outbox } from "../connection.ts";
 import { textFrame } from "../frames.ts";
@@ -21,9 +21,10 @@ interface JsonSyntax {
   readonly greeting: Greeting;
   /** What stands before the id of a delivery. */
   readonly delivery: string;
-  /** What stands around the fields of a send. */
-  readonly send: readonly [before: string, after: string];
-  readonly ack: readonly [before: string, after: string];
+  /** What stands around the fields of a send to a user. */
+  readonly send: (to: string) => readonly [before: string, after: string];
+  /** Null where the protocol has no acks. */
+  readonly ack: readonly [before: string, after: string] | null;
 }
 
 class JsonDialect implements Dialect {
@@ -37,13 +38,15 @@ class JsonDialect implements Dialect {
   }
 
   template(index: number, job: ChatJob): Template {
-    const [before, after] = this.syntax.send;
-    const ids = `"client_msg_id":"${indexed(index)}","to_user_id":"${userName(index ^ 1)}"`;
+    const to = userName(index ^ 1);
+    const [before, after] = this.syntax.send(to);
+    const ids = `"client_msg_id":"${indexed(index)}","to_user_id":"${to}"`;
     const frame = textFrame(`${before}${ids},${CONTENT}${bodyOf(index, job.bodyBytes)}"${after}`);
     return { frame, stampAt: placesOf(frame, index), packetIdAt: null };
   }
 
-  ack(ids: readonly string[]): Buffer {
+  ack(ids: readonly string[]): Buffer | null {
+    if (this.syntax.ack === null) return null;
     const [before, after] = this.syntax.ack;
     return textFrame(`${before}["${ids.join('","')}"]${after}`);
   }
@@ -64,7 +67,7 @@ class JsonDialect implements Dialect {
 export const chatify: Dialect = new JsonDialect({
   greeting: { onText: () => true },
   delivery: '"message":{"msg_id":"',
-  send: ['{"type":"send",', "}"],
+  send: () => ['{"type":"send",', "}"],
   ack: ['{"type":"ack","msg_ids":', "}"],
 });
 
@@ -75,6 +78,20 @@ export const socketio: Dialect = new JsonDialect({
       text.startsWith("0") ? `40{"user":"${userName(index)}"}` : text.startsWith("40"),
   },
   delivery: '42["message",{"msg_id":"',
-  send: ['42["send",{', "}]"],
+  send: () => ['42["send",{', "}]"],
   ack: ['42["ack",', "]"],
+});
+
+/**
+ * A user is subscribed to its own channel by the server. There are no acks: a client that comes back
+ * names the last offset that it has seen.
+ */
+export const centrifuge: Dialect = new JsonDialect({
+  greeting: {
+    first: '{"id":1,"connect":{}}',
+    onText: (text) => text.includes('"connect":'),
+  },
+  delivery: '"pub":{"data":{"client_msg_id":"',
+  send: (to) => ['{"id":2,"publish":{"data":{', `},"channel":"${to}"}}`],
+  ack: null,
 });

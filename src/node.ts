@@ -71,6 +71,7 @@ function createShared(
     log: telemetry.log,
     metrics: telemetry.metrics,
     prefix: config.keyPrefix,
+    durability,
     ca: config.redisCaFile === null ? undefined : readFileSync(config.redisCaFile, "utf8"),
   });
   const base = { redis, clock, telemetry, limits, partitions };
@@ -84,10 +85,10 @@ function createShared(
     registry,
     trail,
     verifier,
-    streams: new RedisStreams({ ...base, nodeId: self, durability }),
+    streams: new RedisStreams({ ...base, nodeId: self }),
     directory,
-    jobs: new RedisJobs({ ...base, durability, retentionS: config.jobRetentionDays * DAY_S }),
-    relations: new RedisRelations({ ...base, redis: redis.commands, prefix: config.keyPrefix }),
+    jobs: new RedisJobs({ ...base, retentionS: config.jobRetentionDays * DAY_S }),
+    relations: new RedisRelations(base),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
     membership: new Membership({ registry, clock, telemetry, limits }),
     authorize: apiAuth({

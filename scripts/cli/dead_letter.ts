@@ -188,7 +188,7 @@ async function drop(redis: RedisClient, { id }: Stored): Promise<void> {
 }
 
 async function replay(redis: RedisClient, partitions: Partitions, stored: Stored): Promise<void> {
-  const { id, letter } = stored;
+  const { letter } = stored;
   if (letter === null) throw new CliError("conflict", "this version cannot read it");
   if (letter.body === "") throw new CliError("conflict", "its body was not kept; drop it");
   const { group } = TOPICS[letter.topic];
@@ -196,11 +196,8 @@ async function replay(redis: RedisClient, partitions: Partitions, stored: Stored
     throw new CliError("conflict", `there is no partition ${letter.topic}:${letter.partition}`);
   }
   const stream = redis.keys.stream(letter.topic, letter.partition);
-  const replies = await redis.commands
-    .multi()
-    .xadd(stream, "*", "b", letter.body)
-    .xdel(keyOf(redis), id)
-    .exec();
-  const failed = replies?.find(([error]) => error !== null)?.[0];
-  if (failed) throw new CliError("unavailable", failed.message);
+  // In this order, and not at once, as they may be on two servers: a letter that was replayed and is
+  // still there is replayed again, which logic and clients recognise.
+  await redis.durable.write("dead_letter", "XADD", [stream, "*", "b", letter.body]);
+  await drop(redis, stored);
 }

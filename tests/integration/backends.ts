@@ -79,10 +79,10 @@ export class RedisBackend implements Backend {
     const telemetry = { log, metrics };
     const base = { redis, partitions, limits };
     return {
-      streams: new RedisStreams({ redis, nodeId, clock, telemetry, durability: "fsync" }),
+      streams: new RedisStreams({ redis, nodeId, clock, telemetry }),
       registry: new RedisRegistry(base),
       sessions: new RedisSessions(base),
-      jobs: new RedisJobs({ ...base, durability: "fsync", retentionS }),
+      jobs: new RedisJobs({ ...base, retentionS }),
       metrics,
     };
   }

@@ -30,12 +30,12 @@ afterAll(async () => {
 });
 
 test("a replicated append resolves with a replica, and is outcome_unknown while it hangs", async () => {
+  const durability = "replicated" as const;
   const [clock, log, metrics] = [systemClock, pino({ level: "silent" }), createMetrics()];
-  const redis = createRedis(primary.url, { clock, log, metrics });
+  const redis = createRedis(primary.url, { clock, log, metrics, durability });
   await redis.ready();
   const telemetry = { log, metrics };
-  const durability = "replicated" as const;
-  const streams = new RedisStreams({ redis, nodeId: "a", clock, telemetry, durability });
+  const streams = new RedisStreams({ redis, nodeId: "a", clock, telemetry });
   const append = async () => {
     const [result] = await streams.append([{ topic: "chat_input", partition: 0, body: "1" }]);
     return result instanceof ChatifyError ? result.code : typeof result;

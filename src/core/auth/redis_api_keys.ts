@@ -18,7 +18,7 @@ export class RedisApiKeys implements ApiKeys {
 
   async add(key: ApiKey): Promise<void> {
     const args = [this.redis.keys.apiKeys(), key.id, encode(key)];
-    const added = await this.redis.lane.write("api_keys", "HSETNX", args);
+    const added = await this.redis.durable.write("api_keys", "HSETNX", args);
     if (Number(added) !== 1) throw new ChatifyError("conflict", `there is an API key ${key.id}`);
   }
 
@@ -43,7 +43,7 @@ export class RedisApiKeys implements ApiKeys {
     // Nothing else of a record ever changes, so there is nothing that this could overwrite.
     const revoked = { ...found, revokedAt: nowS };
     const args = [this.redis.keys.apiKeys(), id, encode(revoked)];
-    await this.redis.lane.write("api_keys", "HSET", args);
+    await this.redis.durable.write("api_keys", "HSET", args);
     return revoked;
   }
 }

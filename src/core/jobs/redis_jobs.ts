@@ -3,8 +3,8 @@
  * its list and its marks there. The scripts say what changes together.
  */
 import type { RedisClient } from "../redis/client.ts";
-import { type Lane, type Script, script } from "../redis/lane.ts";
-import type { Durability } from "../streams/redis_streams.ts";
+import type { CommandLane } from "../redis/command_lane.ts";
+import { type Script, script } from "../redis/script.ts";
 import type { Partitions } from "../topology.ts";
 import type {
   JobChange,
@@ -27,7 +27,6 @@ import stopLua from "./job_stop.lua" with { type: "text" };
 export interface RedisJobsDeps {
   readonly redis: RedisClient;
   readonly partitions: Partitions;
-  readonly durability: Durability;
   /** How long a job is kept after its end, in seconds. */
   readonly retentionS: number;
   readonly limits: { readonly JOB_START_DELAY_MAX_S: number };
@@ -42,11 +41,10 @@ const send = script(sendLua);
 const stop = script(stopLua);
 
 export class RedisJobs implements JobStore {
-  private readonly writes: Lane;
+  private readonly writes: CommandLane;
 
   constructor(private readonly deps: RedisJobsDeps) {
-    const { durability, redis } = deps;
-    this.writes = durability === "replicated" ? redis.replicatedLane() : redis.lane;
+    this.writes = deps.redis.durable;
   }
 
   async create(job: JobRecord): Promise<boolean> {

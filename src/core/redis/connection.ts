@@ -24,6 +24,14 @@ export interface ConnectionOptions {
   readonly silenceMs: number;
   /** Of several masters, the one that is meant. */
   readonly at?: Endpoint;
+  /** For a connection that stays with a slot of a Redis Cluster, whoever serves it. */
+  readonly follow?: Follow;
+}
+
+export interface Follow {
+  locate(): Endpoint | null;
+  /** Takes a MOVED reply, which `locate` then knows. */
+  moved(error: Error): void;
 }
 
 type Options = Omit<RedisOptions, "replyMapping">;
@@ -36,7 +44,7 @@ const SENTINEL_TIMEOUT_MS = 1_000;
 
 export function openConnection(
   address: RedisAddress,
-  { name, silenceMs, at }: ConnectionOptions,
+  { name, silenceMs, at, follow }: ConnectionOptions,
   deps: ConnectionDeps,
 ): Redis {
   const connection = new Redis({ ...common(name, silenceMs), ...placeOf(address, at, deps.ca) });
@@ -51,7 +59,21 @@ export function openConnection(
     deps.log.warn({ connection: name }, "Redis connection lost");
   });
   if (address.kind === "sentinel") reviveWhenEnded(connection, deps.clock);
+  if (follow !== undefined) stayWith(connection, follow);
   return connection;
+}
+
+/** ioredis reads where to connect from its options, each time. */
+function stayWith(connection: Redis, follow: Follow): void {
+  connection.options.reconnectOnError = (error) => {
+    const moved = error.message.startsWith("MOVED");
+    if (moved) follow.moved(error);
+    return moved || error.message.startsWith("READONLY");
+  };
+  connection.on("close", () => {
+    const at = follow.locate();
+    if (at !== null) Object.assign(connection.options, at);
+  });
 }
 
 /**

@@ -11,16 +11,9 @@
 import type { Redis } from "ioredis";
 import type { Clock } from "../clock.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { CommandLane } from "./command_lane.ts";
 import { notConnected, replyCode, toChatifyError } from "./redis_error.ts";
-
-export interface Script {
-  readonly text: string;
-  readonly sha: string;
-}
-
-export function script(text: string): Script {
-  return { text, sha: new Bun.CryptoHasher("sha1").update(text).digest("hex") };
-}
+import type { Script } from "./script.ts";
 
 export interface LaneDeps {
   readonly connection: Redis;
@@ -28,6 +21,8 @@ export interface LaneDeps {
   readonly metrics: Metrics;
   /** When set, each turn ends with WAIT 1 and fails as a whole if no replica has its writes. */
   readonly waitMs?: number;
+  /** Told each error that Redis replied: one of a Cluster may say that another has the slot. */
+  readonly onRefused?: (error: Error) => void;
 }
 
 interface Call {
@@ -40,7 +35,7 @@ interface Call {
   readonly reject: (error: Error) => void;
 }
 
-export class Lane {
+export class Lane implements CommandLane {
   private queue: Call[] = [];
   private readonly loaded = new Set<Script>();
 
@@ -118,6 +113,7 @@ export class Lane {
     for (const [i, call] of calls.entries()) {
       const [error, reply] = results[i] ?? [new Error("no reply"), null];
       if (error !== null) {
+        if (replyCode(error) !== "") this.deps.onRefused?.(error);
         // The script must be sent as text again, whatever kept it from being known.
         if (call.script !== null && replyCode(error) !== "") this.loaded.delete(call.script);
         this.fail(call, toChatifyError(error, call.operation, call.readOnly));

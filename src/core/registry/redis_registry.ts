@@ -4,13 +4,15 @@
  */
 import type { Limits } from "../limits.ts";
 import type { RedisClient } from "../redis/client.ts";
-import { script } from "../redis/lane.ts";
+import { script } from "../redis/script.ts";
 import { type ConsumerGroup, type Partitions, partitionCount } from "../topology.ts";
 import type { NodeId } from "../trunk/node_id.ts";
 import agreeLua from "./agree.lua" with { type: "text" };
 import type { LeaseState, NodeRecord, OwnedPartition, Registry } from "./contract.ts";
 import heartbeatLua from "./heartbeat.lua" with { type: "text" };
 import leaseLua from "./lease.lua" with { type: "text" };
+import leaseStateLua from "./lease_state.lua" with { type: "text" };
+import nodesLua from "./nodes.lua" with { type: "text" };
 import { partitionsDisagree } from "./partitions_agreement.ts";
 import releaseLua from "./release.lua" with { type: "text" };
 import { searchOrder } from "./search_order.ts";
@@ -24,6 +26,8 @@ export interface RedisRegistryDeps {
 const agree = script(agreeLua);
 const heartbeat = script(heartbeatLua);
 const lease = script(leaseLua);
+const leaseState = script(leaseStateLua);
+const nodes = script(nodesLua);
 const release = script(releaseLua);
 
 const HELD = 1;
@@ -32,6 +36,9 @@ const FREE = 2;
 type LeaseReply = [state: number, epoch: number];
 
 export class RedisRegistry implements Registry {
+  /** By group and partition, the epoch under which this node held it when Redis last said. */
+  private readonly held = new Map<ConsumerGroup, Map<number, number>>();
+
   constructor(private readonly deps: RedisRegistryDeps) {}
 
   async heartbeat(self: NodeRecord): Promise<NodeRecord[]> {
@@ -43,16 +50,9 @@ export class RedisRegistry implements Registry {
 
   async nodes(): Promise<NodeRecord[]> {
     const { limits, redis } = this.deps;
-    const [time, all] = await Promise.all([
-      redis.lane.read("nodes", "TIME", []) as Promise<[string, string]>,
-      redis.lane.read("nodes", "HVALS", [redis.keys.nodes()]) as Promise<string[]>,
-    ]);
-    const oldest = msOf(time) - limits.NODE_TTL_MS;
-    return all.flatMap((value) => {
-      const colon = value.indexOf(":");
-      if (Number(value.slice(0, colon)) <= oldest) return [];
-      return [JSON.parse(value.slice(colon + 1)) as NodeRecord];
-    });
+    const args = [String(limits.NODE_TTL_MS)];
+    const live = await redis.lane.script("nodes", nodes, [redis.keys.nodes()], args);
+    return (live as string[]).map((record) => JSON.parse(record) as NodeRecord);
   }
 
   async leave(self: NodeId): Promise<void> {
@@ -77,42 +77,32 @@ export class RedisRegistry implements Registry {
   async release(group: ConsumerGroup, self: NodeId, owned: OwnedPartition): Promise<void> {
     const { redis } = this.deps;
     const keys = [redis.keys.lease(group, owned.partition)];
-    await redis.lane.script("release", release, keys, [self, String(owned.epoch)]);
+    await redis.durable.script("release", release, keys, [self, String(owned.epoch)]);
   }
 
   async leases(group: ConsumerGroup): Promise<LeaseState[]> {
     const { partitions, redis } = this.deps;
     const numbers = [...Array(partitionCount(partitions, group)).keys()];
-    const [time, ...hashes] = await Promise.all([
-      redis.lane.read("leases", "TIME", []) as Promise<[string, string]>,
-      ...numbers.map(
-        (partition) =>
-          redis.lane.read("leases", "HMGET", [
-            redis.keys.lease(group, partition),
-            "owner",
-            "epoch",
-            "until",
-          ]) as Promise<(string | null)[]>,
-      ),
-    ]);
-    const now = msOf(time);
-    return numbers.map((partition) => {
-      const [owner, epoch, until] = hashes[partition] ?? [];
-      const holds = owner != null && owner !== "" && Number(until ?? 0) > now;
-      return { partition, owner: holds ? owner : null, epoch: Number(epoch ?? 0) };
-    });
+    return Promise.all(
+      numbers.map(async (partition) => {
+        const keys = [redis.keys.lease(group, partition)];
+        const reply = await redis.lane.script("leases", leaseState, keys, []);
+        const [owner, epoch] = reply as [owner: string, epoch: number];
+        return { partition, owner: owner === "" ? null : owner, epoch };
+      }),
+    );
   }
 
   async agreePartitions(partitions: Partitions): Promise<void> {
     const { redis } = this.deps;
     const args = [String(partitions.chat), String(partitions.user)];
-    const agreed = await redis.lane.script("agree", agree, [redis.keys.partitions()], args);
+    const agreed = await redis.durable.script("agree", agree, [redis.keys.partitions()], args);
     const [chat, user] = (agreed as string[]).map(Number);
     if (chat === partitions.chat && user === partitions.user) return;
     throw partitionsDisagree(partitions, { chat: chat ?? 0, user: user ?? 0 });
   }
 
-  private leaseEach(
+  private async leaseEach(
     group: ConsumerGroup,
     self: NodeId,
     partitions: readonly number[],
@@ -120,23 +110,34 @@ export class RedisRegistry implements Registry {
   ): Promise<LeaseReply[]> {
     const { limits, redis } = this.deps;
     const args = [self, String(limits.LEASE_TTL_MS), take ? "1" : "0"];
-    return Promise.all(
-      partitions.map(
-        (partition) =>
-          redis.lane.script(
-            "lease",
-            lease,
-            [redis.keys.lease(group, partition)],
-            args,
-          ) as Promise<LeaseReply>,
-      ),
+    const known = this.known(group);
+    const results = await Promise.allSettled(
+      partitions.map(async (partition) => {
+        const keys = [redis.keys.lease(group, partition)];
+        const reply = await redis.durable.script("lease", lease, keys, args);
+        return reply as LeaseReply;
+      }),
     );
+    const answered = results.find(({ status }) => status === "fulfilled");
+    return results.map((result, i): LeaseReply => {
+      const partition = partitions[i] as number;
+      if (result.status === "rejected") {
+        if (answered === undefined) throw result.reason;
+        // One server of several is away. What was held there stays so: commits are fenced anyway.
+        return known.has(partition) ? [HELD, known.get(partition) as number] : [0, 0];
+      }
+      const [state, epoch] = result.value;
+      if (state === HELD) known.set(partition, epoch);
+      else known.delete(partition);
+      return result.value;
+    });
   }
-}
 
-/** Redis' own clock, as TIME tells it. */
-function msOf([seconds, micros]: readonly [string, string]): number {
-  return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  private known(group: ConsumerGroup): Map<number, number> {
+    const known = this.held.get(group) ?? new Map<number, number>();
+    this.held.set(group, known);
+    return known;
+  }
 }
 
 function held(partitions: readonly number[], replies: readonly LeaseReply[]): OwnedPartition[] {

@@ -6,14 +6,12 @@
  * block that is in force can be found and lifted. Repeating a call that failed halfway heals it;
  * only a block and an unblock of the same pair at the same time may leave the set short.
  */
-import type { ChainableCommander, Redis } from "ioredis";
 import type { Clock } from "../clock.ts";
 import type { Limits } from "../limits.ts";
 import { ChatifyError } from "../protocol/errors.ts";
 import { conversationId } from "../protocol/message.ts";
-import { type Script, script } from "../redis/lane.ts";
-import { replyCode, toChatifyError } from "../redis/redis_error.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
+import type { RedisClient } from "../redis/client.ts";
+import { type Script, script } from "../redis/script.ts";
 import { type Partitions, partitionOf } from "../topology.ts";
 import addMembersLua from "./add_members.lua" with { type: "text" };
 import blockLua from "./block.lua" with { type: "text" };
@@ -24,13 +22,10 @@ import removeMembersLua from "./remove_members.lua" with { type: "text" };
 import unblockLua from "./unblock.lua" with { type: "text" };
 
 export interface RedisRelationsDeps {
-  /** `RedisClient.commands`, or any connection that does not block. */
-  readonly redis: Redis;
+  readonly redis: RedisClient;
   readonly partitions: Partitions;
   readonly clock: Clock;
-  readonly telemetry: Pick<Telemetry, "metrics">;
   readonly limits: Pick<Limits, "GROUP_MEMBERS_MAX">;
-  readonly prefix: string;
 }
 
 /** What the scripts answer instead of a group. */
@@ -45,32 +40,30 @@ const block = script(blockLua);
 const unblock = script(unblockLua);
 
 export class RedisRelations implements Relations {
-  private readonly redis: Redis;
   private readonly keys: RelationKeys;
 
   constructor(private readonly deps: RedisRelationsDeps) {
-    this.redis = deps.redis;
-    this.keys = new RelationKeys(deps.prefix, deps.partitions);
+    this.keys = new RelationKeys(deps.redis.keys, deps.partitions);
   }
 
   async members(groupIds: readonly string[]): Promise<(readonly string[] | null)[]> {
-    if (groupIds.length === 0) return [];
-    const pipeline = this.redis.pipeline();
-    for (const groupId of groupIds) {
-      pipeline.exists(this.keys.group(groupId)).smembers(this.keys.members(groupId));
-    }
-    const replies = await this.read("relations_members", pipeline);
-    return groupIds.map((_, i) =>
-      replies[2 * i] === 1 ? (replies[2 * i + 1] as readonly string[]) : null,
+    return Promise.all(
+      groupIds.map(async (groupId) => {
+        const [exists, members] = await Promise.all([
+          this.read("relations_members", "EXISTS", [this.keys.group(groupId)]),
+          this.read("relations_members", "SMEMBERS", [this.keys.members(groupId)]),
+        ]);
+        return exists === 1 ? (members as string[]) : null;
+      }),
     );
   }
 
   async group(groupId: string): Promise<Group | null> {
-    const pipeline = this.redis
-      .pipeline()
-      .hmget(this.keys.group(groupId), "owner", "version", "created")
-      .scard(this.keys.members(groupId));
-    const [fields, count] = await this.read("relations_group", pipeline);
+    const key = this.keys.group(groupId);
+    const [fields, count] = await Promise.all([
+      this.read("relations_group", "HMGET", [key, "owner", "version", "created"]),
+      this.read("relations_group", "SCARD", [this.keys.members(groupId)]),
+    ]);
     const [owner, version, created] = fields as (string | null)[];
     if (owner == null || version == null || created == null) return null;
     return groupOf(groupId, [owner, version, created, count as number]);
@@ -94,7 +87,7 @@ export class RedisRelations implements Relations {
 
   async deleteGroup(groupId: string): Promise<void> {
     const keys = [this.keys.group(groupId), this.keys.members(groupId)];
-    const deleted = await this.write("relations_delete_group", () => this.redis.del(...keys));
+    const deleted = await this.write("relations_delete_group", "DEL", keys);
     if (deleted === 0) throw this.refusal(NO_GROUP, groupId);
   }
 
@@ -106,10 +99,11 @@ export class RedisRelations implements Relations {
       if (ids === undefined) byPartition.set(partition, [id]);
       else ids.push(id);
     }
-    if (byPartition.size === 0) return [];
-    const pipeline = this.redis.pipeline();
-    for (const [p, ids] of byPartition) pipeline.hmget(this.keys.blocks(p), ...ids);
-    const replies = await this.read("relations_blockers", pipeline);
+    const replies = await Promise.all(
+      [...byPartition].map(([p, ids]) =>
+        this.read("relations_blockers", "HMGET", [this.keys.blocks(p), ...ids]),
+      ),
+    );
     const found = new Map<string, readonly string[]>();
     for (const [i, ids] of [...byPartition.values()].entries()) {
       for (const [j, text] of (replies[i] as (string | null)[]).entries()) {
@@ -122,25 +116,20 @@ export class RedisRelations implements Relations {
   async block(blockerId: string, blockedId: string): Promise<void> {
     const conversation = conversationId("USER", blockerId, blockedId);
     const key = this.keys.blocks(partitionOf(conversation, this.deps.partitions.chat));
-    await this.write("relations_block", async () => {
-      await this.redis.sadd(this.keys.blockedBy(blockerId), blockedId);
-      await run(this.redis, block, [key], [conversation, blockerId]);
-    });
+    await this.write("relations_block", "SADD", [this.keys.blockedBy(blockerId), blockedId]);
+    await this.run("relations_block", block, [key], [conversation, blockerId]);
   }
 
   async unblock(blockerId: string, blockedId: string): Promise<void> {
     const conversation = conversationId("USER", blockerId, blockedId);
     const key = this.keys.blocks(partitionOf(conversation, this.deps.partitions.chat));
-    await this.write("relations_unblock", async () => {
-      await run(this.redis, unblock, [key], [conversation, blockerId]);
-      await this.redis.srem(this.keys.blockedBy(blockerId), blockedId);
-    });
+    await this.run("relations_unblock", unblock, [key], [conversation, blockerId]);
+    await this.write("relations_unblock", "SREM", [this.keys.blockedBy(blockerId), blockedId]);
   }
 
   async blockedBy(blockerId: string): Promise<readonly string[]> {
-    const pipeline = this.redis.pipeline().smembers(this.keys.blockedBy(blockerId));
-    const [blocked] = await this.read("relations_blocked_by", pipeline);
-    return blocked as string[];
+    const keys = [this.keys.blockedBy(blockerId)];
+    return (await this.read("relations_blocked_by", "SMEMBERS", keys)) as string[];
   }
 
   private async changeGroup(
@@ -150,7 +139,7 @@ export class RedisRelations implements Relations {
     args: readonly string[],
   ): Promise<Group> {
     const keys = [this.keys.group(groupId), this.keys.members(groupId)];
-    const reply = await this.write(operation, () => run(this.redis, change, keys, args));
+    const reply = await this.run(operation, change, keys, args);
     if (typeof reply === "number") throw this.refusal(reply, groupId);
     return groupOf(groupId, reply as GroupReply);
   }
@@ -166,32 +155,22 @@ export class RedisRelations implements Relations {
     return new ChatifyError("group_full", message);
   }
 
-  /** The replies of a pipeline; one that failed fails them all. */
-  private async read(operation: string, pipeline: ChainableCommander): Promise<unknown[]> {
-    return this.timed(operation, true, async () => {
-      const replies = (await pipeline.exec()) ?? [];
-      return replies.map(([error, reply]) => {
-        if (error !== null) throw error;
-        return reply;
-      });
-    });
+  /** On the connection that writes, so that what was written in this turn is seen. */
+  private read(operation: string, command: string, args: string[]): Promise<unknown> {
+    return this.deps.redis.durable.read(operation, command, args);
   }
 
-  private write<T>(operation: string, work: () => Promise<T>): Promise<T> {
-    return this.timed(operation, false, work);
+  private write(operation: string, command: string, args: string[]): Promise<unknown> {
+    return this.deps.redis.durable.write(operation, command, args);
   }
 
-  private async timed<T>(operation: string, readOnly: boolean, work: () => Promise<T>): Promise<T> {
-    const { clock, telemetry } = this.deps;
-    const start = clock.monotonic();
-    try {
-      return await work();
-    } catch (error) {
-      telemetry.metrics.redisErrors.inc({ operation });
-      throw toChatifyError(error, operation, readOnly);
-    } finally {
-      telemetry.metrics.redisLatency.observe({ operation }, (clock.monotonic() - start) / 1_000);
-    }
+  private run(
+    operation: string,
+    code: Script,
+    keys: string[],
+    args: readonly string[],
+  ): Promise<unknown> {
+    return this.deps.redis.durable.script(operation, code, keys, [...args]);
   }
 }
 
@@ -200,19 +179,4 @@ type GroupReply = [owner: string, version: string, created: string, count: numbe
 function groupOf(groupId: string, [ownerId, version, created, memberCount]: GroupReply): Group {
   const createdAt = Number(created);
   return { groupId, ownerId, version: Number(version), createdAt, memberCount };
-}
-
-/** Sends a script by its hash, and its text where Redis does not know it: nothing was done then. */
-async function run(
-  redis: Redis,
-  { sha, text }: Script,
-  keys: readonly string[],
-  args: readonly string[],
-): Promise<unknown> {
-  try {
-    return await redis.evalsha(sha, keys.length, ...keys, ...args);
-  } catch (error) {
-    if (replyCode(error) !== "NOSCRIPT") throw error;
-    return redis.eval(text, keys.length, ...keys, ...args);
-  }
 }

@@ -1,7 +1,7 @@
 /** The session directory in Redis: a hash per user partition, changed by one script per batch. */
 import type { Limits } from "../limits.ts";
 import type { RedisClient } from "../redis/client.ts";
-import { type Script, script } from "../redis/lane.ts";
+import { type Script, script } from "../redis/script.ts";
 import { type Partitions, partitionOf } from "../topology.ts";
 import barLua from "./bar.lua" with { type: "text" };
 import {
@@ -86,7 +86,7 @@ export class RedisSessions implements SessionDirectory {
       "kick" in wanted ? ["0", "1", wanted.kick ?? ""] : [String(wanted.tokensBefore), "0", ""];
     const args = [user, tokens, kicks, device, String(KICK_KEPT_S)];
     const keys = [this.keys.bars(this.partitionOf(user))];
-    await this.deps.redis.lane.script("bar", bar, keys, args);
+    await this.deps.redis.durable.script("bar", bar, keys, args);
   }
 
   async tokensBefore(user: string): Promise<number> {
@@ -180,7 +180,7 @@ export class RedisSessions implements SessionDirectory {
     args: string[],
   ): Promise<unknown[]> {
     const all = [...keys, this.keys.stream("user_state", partition)];
-    const reply = await this.deps.redis.lane.script(operation, code, all, args);
+    const reply = await this.deps.redis.durable.script(operation, code, all, args);
     return Array.isArray(reply) ? reply : [];
   }
 }

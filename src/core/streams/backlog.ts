@@ -1,6 +1,6 @@
 /** What waits in one partition of a topic, asked of Redis in one step. */
 import type { RedisClient } from "../redis/client.ts";
-import { script } from "../redis/lane.ts";
+import { script } from "../redis/script.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { TOPICS, type Topic } from "../topology.ts";
 import backlogLua from "./backlog.lua" with { type: "text" };

@@ -2,7 +2,7 @@
 -- Steps that can be refused for lack of memory come first, so that such a refusal leaves nothing.
 -- KEYS[1]: the lease. Further KEYS, in the order of the steps that name them:
 --   P, D: the map. Q: the slice, the list of slices. A: the stream. N: the stream, its counter.
---   S: the stream.
+--   S: the stream. I: the intents.
 -- ARGV[1]: the epoch. ARGV[2]: the commit's turn, 0 for none. Then the steps, one after the other:
 --   P count field value …                    sets `count` / 2 fields of a map
 --   Q slice expire_at count field value …    the same in a slice that expires (unix s; 0: never)
@@ -10,6 +10,7 @@
 --   N body                                   appends with the next ordinal
 --   D count field …                          deletes fields of a map
 --   S group count id …                       acknowledges and deletes entries
+--   I name intent                            keeps what is to be done in other slots (prepare.lua)
 -- Returns 1, or 0 when the lease has another epoch.
 local lease = redis.call('HMGET', KEYS[1], 'epoch', 'turn')
 if lease[1] ~= ARGV[1] then return 0 end
@@ -86,6 +87,11 @@ function step.S()
     redis.call('XDEL', KEYS[k], unpack(ARGV, from, to))
   end)
   k, a = k + 1, a + 3 + count
+end
+
+function step.I()
+  redis.call('HSET', KEYS[k], ARGV[a + 1], ARGV[a + 2])
+  k, a = k + 1, a + 3
 end
 
 while ARGV[a] do step[ARGV[a]]() end

@@ -1,7 +1,7 @@
 /** A commit as the keys and arguments of commit.lua, whose header says how they are laid out. */
 import { LIMITS } from "../limits.ts";
 import type { Keys } from "../redis/keys.ts";
-import { type Script, script } from "../redis/lane.ts";
+import { type Script, script } from "../redis/script.ts";
 import { TOPICS, type Topic } from "../topology.ts";
 import commitLua from "./commit.lua" with { type: "text" };
 import type { Commit } from "./contract.ts";

@@ -104,8 +104,9 @@ export interface Streams {
   append(entries: readonly Append[]): Promise<(string | Error)[]>;
   /**
    * Applies everything in `commit`, or nothing when the fence fails (FencedError).
-   * On one Redis server it is atomic. On Redis Cluster the order is puts and deletes, then appends,
-   * then settles; a crash leaves a prefix of it, so each step must bear repetition.
+   * On one Redis server it is atomic. On a Redis Cluster appends to other partitions, and then the
+   * settles, come after the rest; whoever is assigned the partition next first completes what a crash
+   * left undone, exactly as it was given. Commits with such appends are applied one after the other.
    * Rejects with `outcome_unknown` when the reply was lost; repeating the same commit is then right.
    */
   commit(commit: Commit): Promise<void>;

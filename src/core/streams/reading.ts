@@ -14,6 +14,10 @@ export interface RedisReaderDeps {
   readonly group: ConsumerGroup;
   readonly onBatch: (batches: readonly ReadBatch[]) => void;
   readonly onError: (error: Error) => void;
+  /** On a Redis Cluster: the key whose server is read from. */
+  readonly home: string;
+  /** Ends what former owners of a partition began, before it is read. */
+  readonly recover?: (partition: number) => Promise<void>;
 }
 
 /** A partition that is assigned. */

@@ -48,9 +48,9 @@ export class RedisReader implements StreamReader {
   private stopped = false;
 
   constructor(private readonly deps: RedisReaderDeps) {
-    const { clock, group, redis } = deps;
-    this.connection = redis.blocking(`reader-${group}`, LIMITS.READ_BLOCK_MS);
-    this.wake = new Wake(redis.lane, clock);
+    const { clock, group, home, redis } = deps;
+    this.connection = redis.blocking(`reader-${group}`, LIMITS.READ_BLOCK_MS, home);
+    this.wake = new Wake((id) => redis.unblock(id, home), clock);
     this.connection.on("ready", () => this.wake.now());
     this.connection.on("close", () => this.takeAllAnew());
     this.checks = watchPending(deps, this.assigned, {
@@ -158,6 +158,8 @@ export class RedisReader implements StreamReader {
         this.wake.connectedTo(this.generation, await this.connection.call("CLIENT", "ID"));
       }
       const turns = fresh.map((reading) => reading.turn);
+      const { recover } = this.deps;
+      if (recover) await Promise.all(fresh.map(({ partition }) => recover(partition)));
       const { lasts } = await this.resetGroups(fresh, true);
       for (const [i, reading] of fresh.entries()) {
         if (reading.turn !== turns[i]) continue;

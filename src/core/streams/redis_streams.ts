@@ -1,15 +1,19 @@
 /**
- * Streams on one Redis server. A topic partition is a stream and its consumer group; an entry has a
+ * Streams on Redis. A topic partition is a stream and its consumer group; an entry has a
  * field `b`, its body, and `n`, its ordinal, when a commit wrote it. Settled entries are deleted, so
  * a stream holds exactly what is not settled, and reading it from its start is recovery.
  *
- * Everything given in one turn of the event loop leaves in one pipeline and is executed in order.
+ * Everything given in one turn of the event loop leaves in one pipeline and is executed in order. On
+ * a Redis Cluster that holds for each partition, and commits and readers are what cluster_commits.ts
+ * and cluster_reader.ts say.
  */
 import type { Clock } from "../clock.ts";
 import type { RedisClient } from "../redis/client.ts";
-import type { Lane } from "../redis/lane.ts";
+import type { CommandLane } from "../redis/command_lane.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { ConsumerGroup } from "../topology.ts";
+import { ClusterCommits } from "./cluster_commits.ts";
+import { ClusterReader } from "./cluster_reader.ts";
 import { commitScript, encodeCommit, maxLength } from "./commit_script.ts";
 import {
   type Append,
@@ -23,24 +27,20 @@ import {
 import { mapSlices, mapValues } from "./redis_maps.ts";
 import { RedisReader } from "./redis_reader.ts";
 
-/** What a write must have survived before it resolves. */
-export type Durability = "fsync" | "replicated" | "memory";
-
 export interface RedisStreamsDeps {
   readonly redis: RedisClient;
   readonly nodeId: string;
   readonly clock: Clock;
   readonly telemetry: Pick<Telemetry, "log" | "metrics">;
-  /** fsync and memory differ in how Redis is configured (appendfsync always), not here. */
-  readonly durability: Durability;
 }
 
 export class RedisStreams implements Streams {
-  private readonly writes: Lane;
+  private readonly writes: CommandLane;
+  private readonly across: ClusterCommits | null;
 
   constructor(private readonly deps: RedisStreamsDeps) {
-    const { durability, redis } = deps;
-    this.writes = durability === "replicated" ? redis.replicatedLane() : redis.lane;
+    this.writes = deps.redis.durable;
+    this.across = deps.redis.isCluster ? new ClusterCommits(deps.redis, deps.clock) : null;
   }
 
   append(entries: readonly Append[]): Promise<(string | Error)[]> {
@@ -61,6 +61,7 @@ export class RedisStreams implements Streams {
   }
 
   async commit(commit: Commit): Promise<void> {
+    if (this.across !== null) return this.across.commit(commit);
     const { keys, args } = encodeCommit(this.deps.redis.keys, commit);
     const applied = await this.writes.script("commit", commitScript, keys, args);
     if (applied !== 1) throw new FencedError(commit.fence);
@@ -88,6 +89,14 @@ export class RedisStreams implements Streams {
     onBatch: (batches: readonly ReadBatch[]) => void,
     onError: (error: Error) => void,
   ): StreamReader {
-    return new RedisReader({ ...this.deps, group, onBatch, onError });
+    const { across } = this;
+    const base = { ...this.deps, group, onError };
+    if (across === null) return new RedisReader({ ...base, onBatch, home: "" });
+    const { keys } = this.deps.redis;
+    return new ClusterReader((partition, onPart) => {
+      const home = keys.lease(group, partition);
+      const recover = () => across.finishIntents({ group, partition });
+      return new RedisReader({ ...base, onBatch: onPart, home, recover });
+    }, onBatch);
   }
 }

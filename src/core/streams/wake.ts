@@ -4,7 +4,6 @@
  * without effect and repeated until the read has ended.
  */
 import { type Clock, sleep } from "../clock.ts";
-import type { Lane } from "../redis/lane.ts";
 
 const REPEAT_MS = 2;
 
@@ -21,7 +20,8 @@ export class Wake {
   private resolve: (() => void) | null = null;
 
   constructor(
-    private readonly lane: Lane,
+    /** Asks Redis to end the read of the client with this id. */
+    private readonly unblockClient: (id: string) => Promise<unknown>,
     private readonly clock: Clock,
   ) {}
 
@@ -87,8 +87,7 @@ export class Wake {
   private async unblock(): Promise<void> {
     this.unblocking = true;
     while (this.blocked && this.wanted === this.reads && this.clientId !== null) {
-      const args = ["UNBLOCK", this.clientId];
-      await this.lane.write("unblock", "CLIENT", args).catch(() => 0);
+      await this.unblockClient(this.clientId).catch(() => 0);
       await sleep(this.clock, REPEAT_MS);
     }
     this.unblocking = false;

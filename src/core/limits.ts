@@ -56,11 +56,14 @@ export const LIMITS = {
   RETRIEVE_PAGE_MAX: 1_000,
 
   /** A lease that is not renewed for so long may be taken over. */
-  LEASE_TTL_MS: 2_500,
-  LEASE_RENEW_MS: 500,
-  /** A node that is silent for so long is dead. */
-  NODE_TTL_MS: 3_000,
-  HEARTBEAT_NODE_MS: 500,
+  LEASE_TTL_MS: 2_000,
+  LEASE_RENEW_MS: 400,
+  /**
+   * A node that is silent for so long is dead. What a killed one owned moves when the others have
+   * heard so: at most NODE_TTL_MS + HEARTBEAT_NODE_MS after the kill, which is below 3 s.
+   */
+  NODE_TTL_MS: 2_400,
+  HEARTBEAT_NODE_MS: 300,
 
   /** Unsent bytes of a trunk link; more: the link is closed. */
   TRUNK_BUFFER_BYTES_MAX: 67_108_864,
@@ -120,6 +123,7 @@ export function assertLimits(limits: Limits): void {
     [limits.LEASE_RENEW_MS * 3 < limits.LEASE_TTL_MS, "a lease survives two missed renewals"],
     [limits.HEARTBEAT_NODE_MS * 3 < limits.NODE_TTL_MS, "a node survives two missed heartbeats"],
     [limits.LEASE_TTL_MS < limits.NODE_TTL_MS, "a lease ends before its node is declared dead"],
+    [limits.NODE_TTL_MS + limits.HEARTBEAT_NODE_MS < 3_000, "work of a dead node moves within 3 s"],
     [limits.HEARTBEAT_MS * 2 < limits.CLIENT_IDLE_MS, "a client survives a missed heartbeat"],
     [limits.FRAME_BYTES_MAX > CONTENT_CHARS_MAX * 4, "a frame holds the largest content"],
     [limits.ENTRY_BYTES_MAX > CONTENT_CHARS_MAX * 6, "an entry holds the largest message"],

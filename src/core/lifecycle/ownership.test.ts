@@ -13,6 +13,8 @@ class FakeRegistry implements Registry {
   readonly records = new Map<string, { record: NodeRecord; at: number }>();
   readonly held = new Map<number, { owner: string; epoch: number; until: number }>();
   away = false;
+  /** Answers of `lease` wait for it. */
+  slow: Promise<void> = Promise.resolve();
 
   constructor(private readonly clock: ManualClock) {}
 
@@ -47,6 +49,7 @@ class FakeRegistry implements Registry {
       this.held.set(partition, { owner: self, epoch, until });
       owned.push({ partition, epoch });
     }
+    await this.slow;
     return owned;
   }
 
@@ -84,17 +87,21 @@ async function start(id: string, registry: FakeRegistry, clock: ManualClock) {
   const base = { registry, clock, telemetry: silentTelemetry(), limits: LIMITS };
   const membership = new Membership(base);
   const owned = new Map<number, number>();
+  let gains = 0;
   const ownership = new Ownership(
     { ...base, group: "push", self: id, membership, partitions: PARTITIONS },
     {
-      onAcquired: ({ partition, epoch }) => owned.set(partition, epoch),
+      onAcquired: ({ partition, epoch }) => {
+        gains++;
+        owned.set(partition, epoch);
+      },
       onLost: (partition) => owned.delete(partition),
       onRelease: async () => {},
     },
   );
   ownership.start();
   await membership.start(node(id));
-  return { membership, ownership, owned };
+  return { membership, ownership, owned, gains: () => gains };
 }
 
 test("one node takes every partition", async () => {
@@ -129,6 +136,24 @@ test("a node that drains hands everything over before it goes", async () => {
   await drained;
   expect(a.owned.size).toBe(0);
   expect(b.owned.size).toBe(8);
+});
+
+test("an answer that was on its way brings back nothing that was given up meanwhile", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  await clock.advance(1_000);
+  expect(a.gains()).toBe(8);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  registry.slow = promise;
+  await clock.advance(LIMITS.LEASE_RENEW_MS);
+  const drained = a.ownership.drain();
+  await clock.advance(1);
+  await drained;
+  resolve();
+  await clock.advance(1);
+  expect(a.owned.size).toBe(0);
+  expect(a.gains()).toBe(8);
 });
 
 test("partitions of a node that died have an owner with a later epoch after a lease", async () => {

@@ -44,6 +44,8 @@ export class Ownership {
   private readonly handlers: OwnershipHandlers;
   private readonly held = new Map<number, number>();
   private readonly releasing = new Set<number>();
+  /** Monotonic ms of the last release: an answer that was asked for before still counts it as held. */
+  private readonly releasedAt = new Map<number, number>();
   private renewedAt = Number.NEGATIVE_INFINITY;
   private renewing = false;
   private draining = false;
@@ -103,7 +105,7 @@ export class Ownership {
       .then(
         (owned) => {
           this.renewedAt = startedAt;
-          this.apply(owned);
+          this.apply(owned, startedAt);
         },
         (error: unknown) => {
           this.deps.telemetry.metrics.redisErrors.inc({ operation: "lease" });
@@ -125,7 +127,10 @@ export class Ownership {
     return Math.floor(count / nodes.length) + (rank < remainder ? 1 : 0);
   }
 
-  private apply(owned: readonly OwnedPartition[]): void {
+  private apply(answered: readonly OwnedPartition[], askedAt: number): void {
+    const owned = answered.filter(({ partition }) => {
+      return (this.releasedAt.get(partition) ?? Number.NEGATIVE_INFINITY) < askedAt;
+    });
     const now = new Map(owned.map(({ partition, epoch }) => [partition, epoch]));
     for (const [partition, epoch] of [...this.held]) {
       if (now.get(partition) !== epoch) this.lose(partition);
@@ -167,6 +172,7 @@ export class Ownership {
       await this.handlers.onRelease(owned);
       this.lose(owned.partition);
       await registry.release(group, self, owned);
+      this.releasedAt.set(owned.partition, this.deps.clock.monotonic());
     } catch (error) {
       telemetry.log.warn({ err: error, group, ...owned }, "release failed; the lease will expire");
     } finally {

@@ -46,9 +46,13 @@ function spawn(
   mkdirSync(dir);
   const log = ["--appendonly", durability === "memory" ? "no" : "yes"];
   const sync = ["--appendfsync", durability === "fsync" ? "always" : "everysec"];
+  const rewrites = ["--auto-aof-rewrite-min-size", "128mb", "--rdbcompression", "no"];
   const place = ["--bind", "127.0.0.1", "--port", `${port}`, "--unixsocket", socket, "--dir", dir];
-  return Bun.spawn(["redis-server", ...place, "--save", "", ...log, ...sync, ...more], {
-    stdout: "ignore",
-    stderr: "inherit",
-  });
+  return Bun.spawn(
+    ["redis-server", ...place, "--save", "", ...log, ...sync, ...rewrites, ...more],
+    {
+      stdout: "ignore",
+      stderr: "inherit",
+    },
+  );
 }

@@ -74,7 +74,7 @@ export const LIMITS = {
 
   /** How long a client message id is remembered, in seconds. */
   DEDUP_WINDOW_S: 86_400,
-  /** Messages that one logic owner remembers per partition; more: the oldest hour goes first. */
+  /** Messages that one logic owner remembers per partition; more: the oldest hours go first. */
   DEDUP_ENTRIES_MAX: 4_000_000,
   /** Conversations whose last seq one logic owner keeps in memory; more: least recent goes. */
   CONVERSATIONS_CACHED_MAX: 100_000,

@@ -152,6 +152,9 @@ function writeConf(dir: string, place: Place): void {
     // The append-only file is the data; a snapshot beside it would only cost.
     'save ""',
     "maxmemory-policy noeviction",
+    // A rewrite of the file forks and reads everything: less often, and without compressing it.
+    "auto-aof-rewrite-min-size 128mb",
+    "rdbcompression no",
   ];
   writeFileSync(path, `${lines.join("\n")}\n`, { mode: 0o600 });
   chmodSync(path, 0o600);

@@ -12,7 +12,8 @@ import type { StreamEntry } from "../../core/streams/contract.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { ContentCheck } from "./content_check.ts";
 import type { Conversation } from "./conversations.ts";
-import { type DedupKey, type DedupRecord, type DedupWindow, dedupKey } from "./dedup_window.ts";
+import { type DedupKey, type DedupRecord, dedupKey } from "./dedup_records.ts";
+import type { DedupWindow } from "./dedup_window.ts";
 
 /** An entry of `chat_input` with its items decoded; `items` is null when it cannot be. */
 export interface DecodedEntry {

@@ -17,6 +17,7 @@ import {
   type Append,
   type Commit,
   FencedError,
+  type MapPut,
   type StreamEntry,
   type Streams,
 } from "../../core/streams/contract.ts";
@@ -24,7 +25,8 @@ import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
-import { DedupWindow, encodeRecord, sliceExpiry, sliceOf } from "./dedup_window.ts";
+import { packRecords, recordsOfText, recordsToText } from "./dedup_records.ts";
+import { DedupWindow } from "./dedup_window.ts";
 import { recordDecisions } from "./number_ledger.ts";
 import { openTraces, recordTraces, type Traces } from "./number_traces.ts";
 import {
@@ -55,6 +57,7 @@ export interface PartitionWorkerDeps {
   readonly onPressure: (high: boolean) => void;
 }
 
+const HOUR_MS = 3_600_000;
 const RETRY_MS = 200;
 const SETTLED_REMEMBERED = 4_096;
 const QUEUE_HIGH = 512;
@@ -90,7 +93,7 @@ export class PartitionWorker {
   async recover(): Promise<void> {
     const { streams, partition } = this.deps;
     for await (const { entries } of streams.mapSlices("dedup", "logic", partition)) {
-      this.dedup.load(entries);
+      for (const [, text] of entries) this.dedup.load(recordsOfText(text));
     }
   }
 
@@ -190,30 +193,27 @@ export class PartitionWorker {
       const body = JSON.stringify({ topic: "chat_input", partition, ...poison });
       appends.push({ topic: "dead_letter", partition: 0, body });
     }
+    const turn = this.turns.next();
     return {
       fence: { group: "logic", partition, epoch },
-      turn: this.turns.next(),
+      turn,
       puts: [
         { map: "seq", entries: [...out.seqs].map(([id, seq]) => [id, `${seq}`]) },
-        ...this.dedupPuts(out),
+        ...this.dedupPut(out, turn),
       ],
       appends,
       settles: [{ topic: "chat_input", ids: entries.map((entry) => entry.id) }],
     };
   }
 
-  private dedupPuts(out: Numbering) {
-    const bySlice = Map.groupBy(out.records, ([, record]) => sliceOf(record.ms));
-    return [...bySlice].map(([slice, records]) => {
-      return {
-        map: "dedup" as const,
-        slice,
-        expireAt: sliceExpiry(slice, this.deps.limits.DEDUP_WINDOW_S),
-        entries: records.map(([key, record]): [string, string] => {
-          return [key.field, encodeRecord(record)];
-        }),
-      };
-    });
+  /** One field for the batch; no other commit of any owner has its name. */
+  private dedupPut(out: Numbering, turn: number): MapPut[] {
+    if (out.records.length === 0) return [];
+    const { clock, epoch, limits } = this.deps;
+    const hour = Math.floor(clock.now() / HOUR_MS);
+    const expireAt = (hour + 1) * 3_600 + limits.DEDUP_WINDOW_S;
+    const text = recordsToText(packRecords(out.records));
+    return [{ map: "dedup", slice: `${hour}`, expireAt, entries: [[`${epoch}.${turn}`, text]] }];
   }
 
   private async commit(commit: Commit): Promise<boolean> {

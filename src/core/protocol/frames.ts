@@ -60,6 +60,7 @@ export const ClientFrame = z.discriminatedUnion("type", [
 ]);
 export type ClientFrame = z.infer<typeof ClientFrame>;
 export type SendFrame = z.infer<typeof SendFrame>;
+export type AckFrame = z.infer<typeof AckFrame>;
 /** What a client may leave out is optional here. */
 export type ClientFrameInput = z.input<typeof ClientFrame>;
 export type SendFrameInput = z.input<typeof SendFrame>;

@@ -6,6 +6,9 @@ import * as z from "zod";
 
 /** Longest user, group or device id, in characters. */
 export const ID_CHARS_MAX = 128;
+/** Longest message ids, a client's and ours, in UTF-16 code units. */
+export const CLIENT_MSG_ID_CHARS_MAX = 64;
+export const MSG_ID_CHARS_MAX = 40;
 /** Longest message body, in UTF-16 code units as JSON carries it. */
 export const CONTENT_CHARS_MAX = 65_536;
 
@@ -17,8 +20,8 @@ export const UserId = z.string().min(1).max(ID_CHARS_MAX).regex(idPattern).meta(
 });
 export const GroupId = UserId;
 export const DeviceId = z.string().min(1).max(64).regex(idPattern);
-export const ClientMsgId = z.string().min(1).max(64);
-export const MsgId = z.string().min(1).max(40);
+export const ClientMsgId = z.string().min(1).max(CLIENT_MSG_ID_CHARS_MAX);
+export const MsgId = z.string().min(1).max(MSG_ID_CHARS_MAX);
 
 export const MessageType = z.enum(["CHAT", "DATAREPORT", "CONTROL"]);
 export const TargetType = z.enum(["USER", "GROUP", "SYSTEM"]);

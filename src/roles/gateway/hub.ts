@@ -4,6 +4,7 @@
  * process or is missed when it dies; clients come back, and another gateway serves them as well.
  */
 import type { Timer } from "../../core/clock.ts";
+import { TurnClock } from "../../core/lifecycle/turn_clock.ts";
 import type { Span, TraceContext } from "../../core/telemetry/telemetry.ts";
 import type { ConnId, ToGateway } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
@@ -27,6 +28,7 @@ export class Hub {
   private readonly uplink: Uplink;
   private readonly bindings: Bindings;
   private readonly tally: Tally;
+  private readonly turn: TurnClock;
   /** Spans of sampled deliveries of this turn. */
   private readonly writing: Span[] = [];
   private nextId = 1;
@@ -36,12 +38,14 @@ export class Hub {
   constructor(deps: HubDeps) {
     this.deps = deps;
     const schedule = () => this.schedule();
+    this.turn = new TurnClock(deps.clock);
     this.tally = new Tally(deps.telemetry.metrics);
     this.links = new AccessLinks(deps.trunk, deps.accessNodes, schedule);
     this.downlink = new Downlink(this.tally, schedule);
     const shared = { ...deps, links: this.links, downlink: this.downlink };
     const { ledger, tracer } = deps.telemetry;
-    this.uplink = new Uplink({ ...shared, ledger, tracer, tally: this.tally });
+    const { tally, turn } = this;
+    this.uplink = new Uplink({ ...shared, ledger, tracer, tally, turn });
     this.bindings = new Bindings({
       ...shared,
       uplink: this.uplink,
@@ -176,7 +180,7 @@ export class Hub {
   }
 
   private readonly onAccepted = (receivedAt: number): void => {
-    const seconds = (this.deps.clock.monotonic() - receivedAt) / 1_000;
+    const seconds = (this.turn.monotonic() - receivedAt) / 1_000;
     this.deps.telemetry.metrics.sendAccepted.observe(seconds);
   };
 

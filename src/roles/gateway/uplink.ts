@@ -5,11 +5,13 @@
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Ledger } from "../../core/ledger/contract.ts";
+import type { TurnClock } from "../../core/lifecycle/turn_clock.ts";
 import type { Limits } from "../../core/limits.ts";
 import { encodeChatInput } from "../../core/protocol/chat_input.ts";
 import type { ErrorCode } from "../../core/protocol/errors.ts";
 import { ClientFrame, FRAMES_PER_MESSAGE_MAX, type SendFrame } from "../../core/protocol/frames.ts";
 import { ClientMsgId, conversationId } from "../../core/protocol/message.ts";
+import { quickFrame } from "../../core/protocol/quick_frame.ts";
 import type { Tracer } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
@@ -22,6 +24,8 @@ import type { Tally } from "./tally.ts";
 export interface UplinkDeps {
   readonly selfNode: NodeId;
   readonly clock: Clock;
+  /** For what is asked once per message. */
+  readonly turn: TurnClock;
   readonly limits: Limits;
   readonly partitions: Partitions;
   readonly tracer: Tracer;
@@ -114,16 +118,8 @@ export class Uplink {
   }
 
   private frame(conn: Connection, value: unknown, escaped: boolean): void {
-    const result = ClientFrame.safeParse(value);
-    if (!result.success) {
-      const issue = result.error.issues[0];
-      const field = issue === undefined ? "" : issue.path.join(".");
-      const code = field === "content" && issue?.code === "too_big" ? "too_large" : "bad_frame";
-      // Neither the value nor the name of an unknown field is repeated: both are the client's.
-      this.bad(conn, value, code, `frame is not valid: ${field || "type or fields"}`);
-      return;
-    }
-    const frame = result.data;
+    const frame = quickFrame(value) ?? this.checked(conn, value);
+    if (frame === null) return;
     if (escaped && !wellFormed(frame)) {
       this.bad(conn, undefined, "bad_frame", "a text holds half of a surrogate pair");
       return;
@@ -131,6 +127,18 @@ export class Uplink {
     conn.badFrames = 0;
     this.deps.tally.framesIn[frame.type]++;
     this.dispatch(conn, frame);
+  }
+
+  /** What the schema makes of the value; null when it was refused. */
+  private checked(conn: Connection, value: unknown): ClientFrame | null {
+    const result = ClientFrame.safeParse(value);
+    if (result.success) return result.data;
+    const issue = result.error.issues[0];
+    const field = issue === undefined ? "" : issue.path.join(".");
+    const code = field === "content" && issue?.code === "too_big" ? "too_large" : "bad_frame";
+    // Neither the value nor the name of an unknown field is repeated: both are the client's.
+    this.bad(conn, value, code, `frame is not valid: ${field || "type or fields"}`);
+    return null;
   }
 
   private dispatch(conn: Connection, frame: ClientFrame): void {
@@ -160,8 +168,8 @@ export class Uplink {
   }
 
   private send(conn: Connection, frame: SendFrame): void {
-    const { clock, links, partitions, selfNode } = this.deps;
-    const at = clock.monotonic();
+    const { links, partitions, selfNode, turn } = this.deps;
+    const at = turn.monotonic();
     const { access } = conn;
     const refusal = this.refusal(conn, at);
     if (refusal !== null || access === null) {
@@ -170,7 +178,7 @@ export class Uplink {
       return;
     }
     const conversation = conversationId(frame.target_type, conn.user, frame.to_user_id);
-    const receivedAt = clock.now();
+    const receivedAt = turn.now();
     const item = encodeChatInput([
       conversation,
       conn.user,

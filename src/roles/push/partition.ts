@@ -6,6 +6,7 @@
 import { type Clock, sleep } from "../../core/clock.ts";
 import { GenerationCache } from "../../core/generation_cache.ts";
 import type { JobStore } from "../../core/jobs/contract.ts";
+import { TurnClock } from "../../core/lifecycle/turn_clock.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { OfflineStore } from "../../core/offline/contract.ts";
 import { decodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
@@ -61,12 +62,14 @@ export class PushPartition {
   private readonly settled = new GenerationCache<string, true>(SETTLED_REMEMBERED);
   private readonly deadlines = new Deadlines();
   private readonly mover: FeedMover;
+  private readonly turn: TurnClock;
   private unsettled = 0;
   private high = false;
   private stopped = false;
 
   constructor(deps: PartitionDeps) {
     this.deps = deps;
+    this.turn = new TurnClock(deps.clock);
     const { clock, epoch, partition, telemetry } = deps;
     const fence = { group: "push" as const, partition, epoch };
     const onFenced = () => this.fenced();
@@ -95,6 +98,7 @@ export class PushPartition {
     });
     this.mover = new FeedMover({
       ...deps,
+      turn: this.turn,
       archive: this.archive,
       replay: this.replay,
       settleEntry: (entry) => this.settleEntry(entry),
@@ -193,6 +197,7 @@ export class PushPartition {
   /** Twice a second: deadlines, redelivery, and forgetting what is idle. */
   tick(): void {
     if (this.stopped) return;
+    this.mover.count();
     const now = this.deps.clock.monotonic();
     for (const feed of this.deadlines.takeDue(now)) this.mover.archiveDue(feed, now);
     this.replay.tick(
@@ -215,6 +220,7 @@ export class PushPartition {
 
   stop(): void {
     this.stopped = true;
+    this.mover.count();
     this.settlement.stop();
     this.archive.stop();
     this.presence.stop();
@@ -269,7 +275,7 @@ export class PushPartition {
 
   private takeTask(task: PushTask, entry: OpenEntry): void {
     const frame = messageFrame(task.message);
-    const deadline = this.deps.clock.monotonic() + this.deps.limits.ACK_TIMEOUT_MS;
+    const deadline = this.turn.monotonic() + this.deps.limits.ACK_TIMEOUT_MS;
     let traced = 0;
     for (const user of task.recipients) {
       const feed = this.feedOf(user);

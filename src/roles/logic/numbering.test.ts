@@ -4,7 +4,7 @@ import {
   chatInputBody,
   encodeChatInput,
 } from "../../core/protocol/chat_input.ts";
-import { conversationId } from "../../core/protocol/message.ts";
+import { conversationId, type Message } from "../../core/protocol/message.ts";
 import { createContentCheck } from "./content_check.ts";
 import type { Conversation } from "./conversations.ts";
 import { DedupWindow } from "./dedup_window.ts";
@@ -84,6 +84,31 @@ test("messages of a conversation are numbered on from its last seq, in the order
     from_user_id: "alice",
     timestamp: NOW / 1_000,
   });
+});
+
+test("messages and answers are the JSON of their fields, whatever the client wrote", () => {
+  const content = 'say "hi" \\ back\nslash \u0000 \u2028 ü 😀';
+  const id = 'c"1\\\t\u0007';
+  const { out, tasks } = run(context(pair()), `${NOW}-0`, { id, content, expire: NOW });
+  const [task] = tasks;
+  const message = {
+    msg_id: task?.msgId ?? "",
+    message_type: "CHAT",
+    from_user_id: "alice",
+    target_type: "USER",
+    to_user_id: "bob",
+    content,
+    timestamp: NOW / 1_000,
+    expire_time: NOW,
+    content_id: "",
+    conversation_id: ALICE_BOB,
+    seq: 1,
+    client_msg_id: id,
+  } satisfies Message;
+  expect(task?.message).toBe(JSON.stringify(message));
+  const { msg_id, conversation_id, seq, timestamp } = message;
+  const sent = { type: "sent", client_msg_id: id, msg_id, conversation_id, seq, timestamp };
+  expect(out.replies[0]?.frame).toBe(JSON.stringify(sent));
 });
 
 test("a repetition is answered as the first was and neither numbered nor delivered again", () => {

@@ -5,7 +5,6 @@
  */
 import { type ChatInput, decodeChatInputBody } from "../../core/protocol/chat_input.ts";
 import { ChatifyError, type ErrorCode } from "../../core/protocol/errors.ts";
-import type { Message } from "../../core/protocol/message.ts";
 import { chatMsgIds } from "../../core/protocol/msg_id.ts";
 import type { PushTask } from "../../core/protocol/push_task.ts";
 import type { StreamEntry } from "../../core/streams/contract.ts";
@@ -222,33 +221,27 @@ function addTask(out: Numbering, partition: number, task: PushTask): void {
   else tasks.push(task);
 }
 
-/** The one encoding of a message, however many recipients it has. */
+/**
+ * The one encoding of a message, however many recipients it has: what JSON.stringify would write of a
+ * Message (a test compares the two), in a third of its time. Ids are known to hold nothing that JSON
+ * escapes; what clients write freely is quoted.
+ */
 function encodeMessage(input: ChatInput, msgId: string, seq: number, timestamp: number): string {
-  return JSON.stringify({
-    msg_id: msgId,
-    message_type: input.messageType,
-    from_user_id: input.fromUserId,
-    target_type: input.targetType,
-    to_user_id: input.toUserId,
-    content: input.content,
-    timestamp,
-    expire_time: input.expireTime,
-    content_id: "",
-    conversation_id: input.conversationId,
-    seq,
-    client_msg_id: input.clientMsgId,
-  } satisfies Message);
+  const { conversationId, expireTime, fromUserId, messageType, targetType, toUserId } = input;
+  return (
+    `{"msg_id":"${msgId}","message_type":"${messageType}","from_user_id":"${fromUserId}",` +
+    `"target_type":"${targetType}","to_user_id":"${toUserId}",` +
+    `"content":${JSON.stringify(input.content)},"timestamp":${timestamp},` +
+    `"expire_time":${expireTime},"content_id":"","conversation_id":"${conversationId}",` +
+    `"seq":${seq},"client_msg_id":${JSON.stringify(input.clientMsgId)}}`
+  );
 }
 
 function sentFrame(input: ChatInput, msgId: string, seq: number, timestamp: number): string {
-  return JSON.stringify({
-    type: "sent",
-    client_msg_id: input.clientMsgId,
-    msg_id: msgId,
-    conversation_id: input.conversationId,
-    seq,
-    timestamp,
-  });
+  return (
+    `{"type":"sent","client_msg_id":${JSON.stringify(input.clientMsgId)},"msg_id":"${msgId}",` +
+    `"conversation_id":"${input.conversationId}","seq":${seq},"timestamp":${timestamp}}`
+  );
 }
 
 function rejectedFrame(input: ChatInput, error: ChatifyError): string {

@@ -57,7 +57,10 @@ test("examples are what the schemas take, and their refusals are announced", () 
         where,
         true,
       ]);
-      expect([where, route.query?.safeParse(example.query).success ?? true]).toEqual([where, true]);
+      expect([where, route.query?.safeParse(example.query ?? {}).success ?? true]).toEqual([
+        where,
+        true,
+      ]);
       const { body } = route;
       if (!body?.schema || (body.optional && example.body === undefined)) continue;
       expect([where, body.schema.safeParse(example.body).success]).toEqual([where, true]);

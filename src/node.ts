@@ -23,6 +23,7 @@ import { assertLimits, LIMITS } from "./core/limits.ts";
 import type { OfflineStore } from "./core/offline/contract.ts";
 import { type Endpoint, HttpOfflineStore } from "./core/offline/http_store.ts";
 import { ChatifyError } from "./core/protocol/errors.ts";
+import { RedisPushes } from "./core/pushes/redis_pushes.ts";
 import { createRedis } from "./core/redis/client.ts";
 import type { NodeRecord } from "./core/registry/contract.ts";
 import { RedisRegistry } from "./core/registry/redis_registry.ts";
@@ -87,6 +88,7 @@ function createShared(
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self }),
     directory,
+    pushes: new RedisPushes(base),
     jobs: new RedisJobs({ ...base, retentionS: config.jobRetentionDays * DAY_S }),
     relations: new RedisRelations(base),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
@@ -212,7 +214,9 @@ async function createRoles(
   if (has("logic")) {
     const contentCheck = createContentCheck(wordsOf(config));
     const dedupSeed = Bun.hash.wyhash(config.clusterSecret, 0x63686174696679n);
-    const own = { host, port: ports.logic };
+    const { pushBacklogBytes, pushRate, pushRatePerCaller } = config;
+    const push = { pushBacklogBytes, pushRate, pushRatePerCaller };
+    const own = { host, port: ports.logic, ...push };
     await run(createLogicRole({ ...base, config: own, contentCheck, dedupSeed }));
   }
   if (has("access")) await run(createAccessRole(base));

@@ -123,6 +123,18 @@ export const VARIABLES = {
   ADMIN_PORT: port(9464),
   CHAT_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
   USER_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
+  PUSH_RATE: variable(
+    integer(0, 100_000_000).optional(),
+    "messages per second that one logic process takes for pushing; 0 for no limit",
+  ),
+  PUSH_RATE_PER_CALLER: variable(
+    integer(0, 100_000_000).optional(),
+    "messages per second that one caller may push through one logic process; 0 for no limit",
+  ),
+  PUSH_BACKLOG_MB: variable(
+    integer(1, 1_000_000).default(64),
+    "megabytes that may wait in Redis to be delivered before pushes wait, too",
+  ),
   JOB_RETENTION_DAYS: variable(
     integer(1, 365).default(7),
     "for how many days a push job is kept after its end, 1 to 365",
@@ -192,6 +204,10 @@ export interface Config {
   readonly adminHost: string;
   readonly adminPort: number;
   readonly partitions: { readonly chat: number; readonly user: number };
+  /** Messages per second, all callers together and each; 0 for no limit. */
+  readonly pushRate: number;
+  readonly pushRatePerCaller: number;
+  readonly pushBacklogBytes: number;
   readonly jobRetentionDays: number;
   /** 0: no ledger is kept. */
   readonly ledgerRetentionHours: number;
@@ -245,6 +261,10 @@ function explain(name: VariableName, got: string | undefined, reason: string): s
   const shown = VARIABLES[name].secret ? `a secret of ${got?.length} characters` : `"${got}"`;
   return `${name}: got ${got === undefined || got === "" ? "nothing" : shown}; ${reason}`;
 }
+
+/** Unless somebody else sets them, or it is a machine for trying things out. */
+const PUSH_RATE = 100_000;
+const PUSH_RATE_PER_CALLER = 20_000;
 
 type Facts = Pick<Config, "embedded" | "authMode" | "host">;
 
@@ -317,6 +337,9 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     adminHost: values.ADMIN_HOST,
     adminPort: values.ADMIN_PORT,
     partitions: { chat: values.CHAT_PARTITIONS, user: values.USER_PARTITIONS },
+    pushRate: values.PUSH_RATE ?? (dev ? 0 : PUSH_RATE),
+    pushRatePerCaller: values.PUSH_RATE_PER_CALLER ?? (dev ? 0 : PUSH_RATE_PER_CALLER),
+    pushBacklogBytes: values.PUSH_BACKLOG_MB * 1_000_000,
     jobRetentionDays: values.JOB_RETENTION_DAYS,
     ledgerRetentionHours: values.LEDGER_RETENTION_HOURS,
     ledgerRetentionMb: values.LEDGER_RETENTION_MB,

@@ -88,6 +88,14 @@ export const LIMITS = {
   WATCHES_MAX: 200_000,
   /** Recipients of one system push; more: 413. */
   PUSH_RECIPIENTS_MAX: 1_000,
+  /** Messages of system pushes that one logic process writes at a time; more wait their turn. */
+  PUSH_PENDING_MAX: 20_000,
+  /** Messages that wait so; more: refused with overloaded at once. */
+  PUSH_WAITING_MAX: 2_000_000,
+  /** How long a push waits for its turn before it is refused with overloaded. */
+  PUSH_WAIT_MS: 30_000,
+  /** Callers whose rate of pushes is remembered; more: those seen last. */
+  PUSH_CALLERS_MAX: 10_000,
   /** How far ahead a push job may be scheduled; further: 422. */
   JOB_START_DELAY_MAX_S: 2_592_000,
   /** Messages of one chunk of a push job, which becomes one stream entry; more make another. */
@@ -133,6 +141,7 @@ export function assertLimits(limits: Limits): void {
     [limits.UNACKED_PER_SESSION_MAX >= limits.REPLAY_PAGE, "a session's window holds a page"],
     [limits.ACK_TIMEOUT_MS < limits.REDELIVER_FIRST_MS, "archiving comes before redelivery"],
     [limits.GROUP_MEMBERS_MAX * (ID_CHARS_MAX + 3) < 8_388_608, "a group's fan-out fits an entry"],
+    [limits.PUSH_RECIPIENTS_MAX <= limits.PUSH_PENDING_MAX, "the largest push can be written"],
     [limits.JOB_TICK_MS * 3 < limits.JOB_LEASE_MS, "a job's runner survives two missed renewals"],
     [limits.JOB_CHUNK_MAX <= limits.MESSAGES_PER_ENTRY_MAX, "an entry holds a job's chunk"],
     [limits.READ_BLOCK_MS < limits.REDIS_COMMAND_TIMEOUT_MS, "a blocked read is not a timeout"],

@@ -6,6 +6,7 @@ import { Membership } from "../core/lifecycle/membership.ts";
 import type { Service } from "../core/lifecycle/service.ts";
 import { LIMITS } from "../core/limits.ts";
 import { ChatifyError } from "../core/protocol/errors.ts";
+import { MemoryPushes } from "../core/pushes/memory_pushes.ts";
 import type { NodeRecord } from "../core/registry/contract.ts";
 import { MemoryRegistry } from "../core/registry/memory_registry.ts";
 import type { Relations } from "../core/relations/contract.ts";
@@ -75,6 +76,7 @@ function createParts(around: Surroundings, role: Role, host: Host) {
   host.whenKilled(() => hub.crash(host.id, random.between(0, 300)));
   const streams = new MemoryStreams({ ...base, nodeId: host.id });
   const directory = new MemorySessions(base);
+  const pushes = new MemoryPushes(base);
   const jobs = new MemoryJobs({ ...base, retentionS: JOB_RETENTION_S });
   const registry = new MemoryRegistry(base);
   const store = new StoreLink(around.store, host, random.fork());
@@ -88,6 +90,7 @@ function createParts(around: Surroundings, role: Role, host: Host) {
     directory: seams.directory?.(directory, context) ?? directory,
     registry: own,
     jobs,
+    pushes,
     relations: relationsThrough(link, relations),
     store: seams.store?.(store, context) ?? store,
     trunk: new SimTrunk(memoryTrunk, host, seams.trunk?.(context) ?? {}),

@@ -35,6 +35,9 @@ export interface RoleServer {
 /** Less than LIMITS.DRAIN_MS: by then the role has drained, and only slow readers are left. */
 const STOP_MS = 2_000;
 
+/** Bun ends a connection on which nothing moved for so long, also while its answer is being made. */
+const IDLE_S = 120;
+
 /** Throws when the port is taken, with the variable that names it. */
 export function serveRole(options: ServeRoleOptions): RoleServer {
   const { app, blockers, host: hostname, name, telemetry } = options;
@@ -59,8 +62,10 @@ export function serveRole(options: ServeRoleOptions): RoleServer {
   };
   const routes = { "/healthz": () => health(), "/readyz": () => readiness(blockers()) };
   const maxRequestBodySize = Number.MAX_SAFE_INTEGER;
+  const idleTimeout = IDLE_S;
   try {
-    const server = Bun.serve({ hostname, port: options.port, maxRequestBodySize, routes, fetch });
+    const { port } = options;
+    const server = Bun.serve({ hostname, port, idleTimeout, maxRequestBodySize, routes, fetch });
     return {
       port: server.port ?? options.port,
       async stop() {

@@ -13,6 +13,7 @@ export const ERRORS = {
   origin_not_allowed: { status: 403, retryable: false, level: "info" },
   not_found: { status: 404, retryable: false, level: "debug" },
   conflict: { status: 409, retryable: false, level: "debug" },
+  key_reused: { status: 422, retryable: false, level: "info" },
   too_large: { status: 413, retryable: false, level: "info" },
   content_rejected: { status: 422, retryable: false, level: "info" },
   blocked: { status: 403, retryable: false, level: "debug" },

@@ -51,6 +51,29 @@ export function encodePushTasks(tasks: readonly PushTask[]): string {
   return JSON.stringify([lists, headers]) + lines;
 }
 
+/** What `encodePushTasks` makes of tasks that have one recipient each, in parts to be joined later. */
+export interface PushTaskParts {
+  /** Headers, parted by commas. */
+  readonly headers: string;
+  /** Messages, each after a line feed. */
+  readonly lines: string;
+}
+
+/** An entry is `[[],[` headers `]]` lines. */
+export function pushTaskParts(tasks: readonly PushTask[]): PushTaskParts {
+  const headers: string[] = [];
+  let lines = "";
+  for (const t of tasks) {
+    const { msgId, conversation, seq, expireTime, acceptedAt, trace } = t;
+    const recipient = t.recipients[0] ?? "";
+    headers.push(
+      JSON.stringify([msgId, conversation, seq, expireTime, acceptedAt, trace, recipient]),
+    );
+    lines += `\n${t.message}`;
+  }
+  return { headers: headers.join(","), lines };
+}
+
 /** Throws when `body` is not what `encodePushTasks` writes: such an entry is dead-lettered. */
 export function decodePushTasks(body: string): PushTask[] {
   const lines = body.split("\n");

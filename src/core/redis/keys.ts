@@ -101,6 +101,16 @@ export class Keys {
     return `${this.before}bars:{${this.tag(partition)}}`;
   }
 
+  /** String: what the request with this idempotency key was, and the ids that it was given. */
+  pushKey(hash: string): string {
+    return `${this.before}push_key:{${hash}}`;
+  }
+
+  /** String: the message id under which something was pushed that is to be pushed once. */
+  pushOnce(partition: number, name: string): string {
+    return `${this.before}push_once:{${partition}}:${name}`;
+  }
+
   /** Sorted set: push job → when it was made (unix ms). */
   jobs(): string {
     return `${this.before}jobs`;

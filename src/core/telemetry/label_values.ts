@@ -97,6 +97,7 @@ export const REDIS_OPERATIONS = [
   "nodes",
   "online_count",
   "pending",
+  "push",
   "read",
   "register",
   "release",

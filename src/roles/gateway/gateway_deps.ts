@@ -49,5 +49,5 @@ export interface GatewayDeps extends HubDeps {
   readonly issueToken?: (userId: string, deviceId?: string) => Promise<string>;
 }
 
-/** Longer than the slowest thing a role does for a request: a Redis command that times out. */
-export const HTTP_FORWARD_TIMEOUT_MS = 15_000;
+/** Longer than the slowest thing a role does for a request: a push waits PUSH_WAIT_MS for its turn. */
+export const HTTP_FORWARD_TIMEOUT_MS = 45_000;

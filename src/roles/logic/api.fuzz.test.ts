@@ -16,9 +16,13 @@ import { createMetrics } from "../../core/telemetry/metrics.ts";
 import { silentTracer } from "../../core/telemetry/trace.ts";
 import { createLogicApi } from "./api.ts";
 import type { SystemPush } from "./api_contract.ts";
-import { areUserIds } from "./push_route.ts";
+import { areUserIds } from "./push_body.ts";
 
 const pushes: SystemPush[] = [];
+function pushedOnce(push: SystemPush) {
+  pushes.push(push);
+  return { taskId: "t", msgIds: push.recipients.map((_, i) => `id-${i}`) };
+}
 const app = createLogicApi({
   relations: new MemoryRelations({ clock: systemClock, limits: LIMITS }),
   intake: {
@@ -27,6 +31,12 @@ const app = createLogicApi({
       return push.recipients.map((_, i) => `id-${i}`);
     },
   },
+  once: {
+    byKey: async (_scope, _key, _asked, make) => pushedOnce(make(1)),
+    byContent: async (push) => pushedOnce(push),
+  },
+  rates: { take() {} },
+  gate: { pass: (_messages, work) => work() },
   notices: { changed: async () => {} },
   authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
   clock: systemClock,

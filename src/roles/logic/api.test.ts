@@ -15,6 +15,10 @@ const nowS = 1_700_000_000;
 const clock = { ...systemClock, now: () => nowS * 1_000 + 900 };
 const log = pino({ level: "silent" });
 
+async function unused(): Promise<never> {
+  throw new Error("nothing here pushes once");
+}
+
 interface Fixture {
   readonly pushes: SystemPush[];
   /** Conversations that were told of a change, in order. */
@@ -39,6 +43,9 @@ function fixture(overrides: Partial<LogicApiDeps> = {}): Fixture {
         return push.recipients.map((user) => `id-of-${user}`);
       },
     },
+    once: { byKey: unused, byContent: unused },
+    rates: { take() {} },
+    gate: { pass: (_messages, work) => work() },
     notices: { changed: async (conversation) => void told.push(conversation) },
     authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
     clock,
@@ -62,159 +69,6 @@ function fixture(overrides: Partial<LogicApiDeps> = {}): Fixture {
     },
   };
 }
-
-const valid = {
-  content_id: "c-1",
-  content: "aGVsbG8=",
-  timestamp: 1_699_999_999,
-  push_type: 1,
-  from_user_id: "ops",
-  to_user_ids: ["ann", "bob"],
-  expire_time: nowS + 60,
-};
-const minimal = { content: valid.content, to_user_ids: valid.to_user_ids };
-
-describe("a system push", () => {
-  test("goes to the intake as it was sent and answers with a task and message ids", async () => {
-    const { call, pushes } = fixture();
-    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-    const { status, body } = await call("POST", "/sendSystemPush", valid, { traceparent });
-    expect(status).toBe(200);
-    expect(body).toEqual({
-      task_id: expect.stringMatching(/^[0-9a-z]{16}$/),
-      msg_ids: ["id-of-ann", "id-of-bob"],
-      accepted: 2,
-    });
-    expect(pushes).toEqual([
-      {
-        fromUserId: "ops",
-        contentId: "c-1",
-        content: "aGVsbG8=",
-        pushType: 1,
-        recipients: ["ann", "bob"],
-        timestamp: 1_699_999_999,
-        expireTime: nowS + 60,
-        traceparent,
-      },
-    ]);
-  });
-
-  test("needs only content and recipients", async () => {
-    const { call, pushes } = fixture();
-    const nulls = { timestamp: null, push_type: null, expire_time: null, content_id: null };
-    for (const body of [minimal, { ...minimal, ...nulls, from_user_id: null, other: 1 }]) {
-      expect((await call("POST", "/sendSystemPush", body)).status).toBe(200);
-    }
-    const expected = { fromUserId: "system", contentId: "", pushType: 1, timestamp: nowS };
-    expect(pushes[0]).toMatchObject({ ...expected, expireTime: 0, traceparent: "" });
-    expect(pushes[1]).toEqual(pushes[0] as SystemPush);
-  });
-
-  test("takes numbers as text and categories by number, name, or any other", async () => {
-    const { call, pushes } = fixture();
-    const texts = { timestamp: "1700000001", expire_time: "1800000000", content_id: 77 };
-    await call("POST", "/sendSystemPush", { ...valid, ...texts });
-    expect(pushes[0]).toMatchObject({
-      timestamp: 1_700_000_001,
-      expireTime: 1_800_000_000,
-      contentId: "77",
-    });
-    for (const [given, taken] of [
-      ["NOTICE", 1],
-      ["INFORM", 2],
-      ["2", 2],
-      [9, 9],
-      ["MARKETING", "MARKETING"],
-      ["constructor", "constructor"],
-    ]) {
-      await call("POST", "/sendSystemPush", { ...valid, push_type: given });
-      expect(pushes.at(-1)?.pushType).toBe(taken as string | number);
-    }
-  });
-
-  test("gives a user who is named twice one message, and its id at both places", async () => {
-    const { call, pushes } = fixture();
-    const body = { ...valid, to_user_ids: ["bob", "ann", "bob"] };
-    const answer = await call("POST", "/sendSystemPush", body);
-    expect(answer.body).toMatchObject({
-      msg_ids: ["id-of-bob", "id-of-ann", "id-of-bob"],
-      accepted: 2,
-    });
-    expect(pushes[0]?.recipients).toEqual(["bob", "ann"]);
-  });
-
-  test("takes base64 in all its spellings, unchanged, and nothing else", async () => {
-    const { call, pushes } = fixture();
-    for (const content of ["", "YQ==", "YQ", "YWI=", "YWI", "a+/b", "a-_b", "A".repeat(65_536)]) {
-      expect((await call("POST", "/sendSystemPush", { ...valid, content })).status).toBe(200);
-      expect(pushes.at(-1)?.content).toBe(content);
-    }
-    for (const content of ["a", "YQ=", "YWI==", "a b=", "a\nb=", "=", "é===", "A".repeat(65_537)]) {
-      const { status, body } = await call("POST", "/sendSystemPush", { ...valid, content });
-      expect([status, body.code]).toEqual([422, "bad_request"]);
-      expect(body.message).toStartWith("content: ");
-    }
-  });
-
-  test("takes 1 to 1000 recipients; more are too_large", async () => {
-    const { call } = fixture();
-    const push = (count: number) => {
-      const to_user_ids = Array.from({ length: count }, (_, i) => `u${i}`);
-      return call("POST", "/sendSystemPush", { ...valid, to_user_ids });
-    };
-    expect((await push(1_000)).body.accepted).toBe(1_000);
-    const refused = await push(1_001);
-    expect(refused.status).toBe(413);
-    expect(refused.body).toMatchObject({ code: "too_large", retryable: false });
-    expect((await push(0)).status).toBe(422);
-  });
-
-  test("that has expired already is refused, for nobody would ever get it", async () => {
-    const { call, pushes } = fixture();
-    const answer = await call("POST", "/sendSystemPush", { ...valid, expire_time: nowS });
-    expect(answer.body).toMatchObject({ code: "expired", retryable: false });
-    expect(pushes).toEqual([]);
-  });
-
-  test("with a wrong field is refused with the field's path and what it takes", async () => {
-    const { call } = fixture();
-    const wrong: [Record<string, unknown>, string][] = [
-      [{ to_user_ids: "ann" }, "to_user_ids: takes an array of user ids"],
-      [{ to_user_ids: ["ann", "b c"] }, "to_user_ids.1: "],
-      [{ to_user_ids: ["x".repeat(129)] }, "to_user_ids.0: "],
-      [{ content: 5 }, "content: takes base64 text"],
-      [{ timestamp: "soon" }, "timestamp: takes a whole number"],
-      [{ expire_time: -1 }, "expire_time: takes a whole number"],
-      [{ expire_time: 1.5 }, "expire_time: takes a whole number"],
-      [{ push_type: {} }, "push_type: takes a number or a name"],
-      [{ from_user_id: "" }, "from_user_id: "],
-    ];
-    for (const [change, message] of wrong) {
-      const answer = await call("POST", "/sendSystemPush", { ...valid, ...change });
-      expect(answer.status).toBe(422);
-      expect(answer.body.code).toBe("bad_request");
-      expect(answer.body.message).toStartWith(message);
-    }
-  });
-
-  test("that the intake refuses is refused with its code and Retry-After", async () => {
-    for (const [code, status] of [
-      ["overloaded", 503],
-      ["unavailable", 503],
-      ["outcome_unknown", 503],
-      ["rate_limited", 429],
-    ] as const) {
-      const submit = async () => {
-        throw new ChatifyError(code, "not now", 2_500);
-      };
-      const { call } = fixture({ intake: { submit } });
-      const answer = await call("POST", "/sendSystemPush", valid);
-      expect(answer.status).toBe(status);
-      expect(answer.headers.get("retry-after")).toBe("3");
-      expect(answer.body).toMatchObject({ code, retryable: true, retry_after_ms: 2_500 });
-    }
-  });
-});
 
 describe("groups", () => {
   test("are created, shown, filled, emptied and deleted", async () => {
@@ -348,10 +202,12 @@ test("every route asks who calls", async () => {
     ["PUT", "/users/a/blocks/b"],
     ["GET", "/users/a/blocks"],
   ] as const) {
-    const answer = await call(method, path, method === "GET" ? undefined : valid);
+    const answer = await call(method, path, method === "GET" ? undefined : {});
     expect([answer.status, answer.body.code]).toEqual([401, "unauthorized"]);
   }
   expect(pushes).toEqual([]);
   const key = { "x-api-key": "an-api-key-0123456789" };
-  expect((await call("POST", "/sendSystemPush", valid, key)).status).toBe(200);
+  expect(
+    (await call("POST", "/sendSystemPush", { content: "", to_user_ids: ["a"] }, key)).status,
+  ).toBe(200);
 });

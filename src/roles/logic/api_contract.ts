@@ -1,19 +1,11 @@
 /**
  * What the HTTP API of logic needs from the rest of the role.
  */
+import type { PushContent } from "./push_text.ts";
 
 /** A validated system push. */
-export interface SystemPush {
-  readonly fromUserId: string;
-  readonly contentId: string;
-  /** As the caller sent it: base64 text, handed to recipients unchanged. */
-  readonly content: string;
-  readonly pushType: number | string;
+export interface SystemPush extends PushContent {
   readonly recipients: readonly string[];
-  /** Unix seconds. */
-  readonly timestamp: number;
-  /** Unix seconds; 0 means never. */
-  readonly expireTime: number;
   /** W3C traceparent of the caller; "" when absent. */
   readonly traceparent: string;
 }

@@ -4,7 +4,8 @@ import type { RouteDoc } from "../../core/http/route_doc.ts";
 import { GroupId, UserId } from "../../core/protocol/message.ts";
 import { BlockAnswer, BlocksAnswer } from "./block_routes.ts";
 import { CreateGroupBody, GroupAnswer, MembersAnswer, MembersBody } from "./group_routes.ts";
-import { SystemPushAnswer, SystemPushBody } from "./push_route.ts";
+import { SystemPushBody } from "./push_body.ts";
+import { PushHeaders, PushQuery, SystemPushAnswer } from "./push_route.ts";
 
 const GROUPS = "/chatify/logic/v1/groups";
 const BLOCKS = "/chatify/logic/v1/users/:user/blocks";
@@ -22,10 +23,12 @@ const PUSH: readonly RouteDoc[] = [
       "Answers when the push is durable: from then on every user gets it, live or at the next " +
       "connect, unless it expires. `content` is base64 of anything. `push_type` is a number or a " +
       "name (NOTICE 1, INFORM 2); others are passed on as they are. `content_id` is the caller's own.",
+    headers: PushHeaders,
+    query: PushQuery,
     body: { schema: SystemPushBody },
     status: 200,
     answer: SystemPushAnswer,
-    errors: ["expired", "too_large"],
+    errors: ["key_reused", "rate_limited", "too_large"],
     examples: [
       {
         name: "two users",
@@ -53,9 +56,8 @@ const PUSH: readonly RouteDoc[] = [
       },
       {
         name: "expired before it was sent",
-        body: { content: "aGVsbG8=", to_user_ids: ["ann"], expire_time: 1 },
-        status: 422,
-        answer: { code: "expired", retryable: false },
+        body: { content: "aGVsbG8=", to_user_ids: ["ann"], expire_time: 1_500_000_000 },
+        answer: { accepted: 0 },
       },
     ],
   },

@@ -12,6 +12,7 @@ import { Ownership } from "../../core/lifecycle/ownership.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
 import type { Limits } from "../../core/limits.ts";
 import { chatInputBody, encodeChatInput } from "../../core/protocol/chat_input.ts";
+import type { PushStore } from "../../core/pushes/contract.ts";
 import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import type { ReadBatch, StreamReader, Streams } from "../../core/streams/contract.ts";
@@ -23,15 +24,28 @@ import type { NodeId } from "../../core/trunk/node_id.ts";
 import { createLogicApi } from "./api.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { PartitionWorker } from "./partition_worker.ts";
+import { PushGate } from "./push_gate.ts";
+import { PushOnce } from "./push_once.ts";
+import { PushRates } from "./push_rates.ts";
+import type { PushRouteDeps } from "./push_route.ts";
 import { sendReplies } from "./replies.ts";
 import { resolveSignals } from "./signals.ts";
 import { SystemPushIntake } from "./system_push.ts";
 
 export interface LogicDeps {
   readonly self: NodeId;
-  readonly config: { readonly host: string; readonly port: number };
+  readonly config: {
+    readonly host: string;
+    readonly port: number;
+    /** Messages per second, all callers together and each; 0, or absent, for no limit. */
+    readonly pushRate?: number;
+    readonly pushRatePerCaller?: number;
+    /** What may wait in `push_task`; without a bound when absent. */
+    readonly pushBacklogBytes?: number;
+  };
   readonly trunk: Trunk;
   readonly streams: Streams;
+  readonly pushes: PushStore;
   readonly relations: Relations;
   readonly registry: Registry;
   readonly membership: Membership;
@@ -64,6 +78,8 @@ class Logic implements LogicRole {
   private readonly ownership: Ownership;
   private readonly announcer: Announcer;
   private readonly intake: SystemPushIntake;
+  /** What the route of system pushes asks before it hands anything to `intake`. */
+  private readonly push: Pick<PushRouteDeps, "once" | "rates" | "gate">;
   private readonly reader: StreamReader;
   private server: ReturnType<typeof serveRole> | null = null;
   private draining = false;
@@ -80,6 +96,13 @@ class Logic implements LogicRole {
     );
     this.announcer = new Announcer("logic", deps.trunk, () => this.ownership.owned());
     this.intake = new SystemPushIntake(deps);
+    const { pushBacklogBytes, pushRate = 0, pushRatePerCaller = 0 } = deps.config;
+    const backlogBytesMax = pushBacklogBytes ?? Number.POSITIVE_INFINITY;
+    this.push = {
+      once: new PushOnce(deps),
+      rates: new PushRates({ ...deps, rate: pushRate, ratePerCaller: pushRatePerCaller }),
+      gate: new PushGate({ ...deps, backlogBytesMax }),
+    };
     this.reader = deps.streams.reader(
       "logic",
       (batches) => this.onBatches(batches),
@@ -103,6 +126,7 @@ class Logic implements LogicRole {
     const app = createLogicApi({
       ...this.deps,
       intake: this.intake,
+      ...this.push,
       notices: { changed: (conversation) => this.announceChange(conversation) },
     });
     this.server = serve({

@@ -1,18 +1,18 @@
 /**
  * System push: an HTTP call becomes durable `push_task` entries without a detour over `chat_input`,
  * since it needs no number: its messages have seq 0. Calls that arrive together share entries, and
- * one write is in flight at a time.
+ * one write is in flight at a time. How much comes at a time is bounded before (push_gate.ts).
  */
 import type { Clock, Random } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
-import { ChatifyError } from "../../core/protocol/errors.ts";
 import { pushMsgIds } from "../../core/protocol/msg_id.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Append, Streams } from "../../core/streams/contract.ts";
 import type { Telemetry, TraceContext } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { PushIntake, SystemPush } from "./api_contract.ts";
+import { pushTasks } from "./push_text.ts";
 
 export interface SystemPushDeps {
   readonly streams: Streams;
@@ -35,7 +35,6 @@ export class SystemPushIntake implements PushIntake {
   private readonly nextId: (nowMs: number) => string;
   private readonly loop: FlushLoop;
   private waiting: Waiting[] = [];
-  private pending = 0;
 
   constructor(deps: SystemPushDeps) {
     this.deps = deps;
@@ -44,11 +43,6 @@ export class SystemPushIntake implements PushIntake {
   }
 
   async submit(push: SystemPush): Promise<string[]> {
-    const { limits } = this.deps;
-    if (this.pending + push.recipients.length > limits.UPLINK_PENDING_MAX) {
-      throw new ChatifyError("overloaded", "too many pushes wait to be written", 1_000);
-    }
-    this.pending += push.recipients.length;
     const { clock, telemetry } = this.deps;
     const parent = telemetry.tracer.sample(push.traceparent);
     const self = telemetry.tracer.child(parent);
@@ -85,20 +79,9 @@ export class SystemPushIntake implements PushIntake {
   private tasksOf(push: SystemPush, trace: TraceContext): Waiting["tasks"] {
     const { clock, partitions } = this.deps;
     const acceptedAt = clock.now();
-    const tail = commonTail(push);
+    const make = pushTasks(push, acceptedAt, trace);
     return push.recipients.map((user) => {
-      const msgId = this.nextId(acceptedAt);
-      const task: PushTask = {
-        msgId,
-        conversation: `s:${push.fromUserId}`,
-        seq: 0,
-        expireTime: push.expireTime,
-        acceptedAt,
-        trace,
-        recipients: [user],
-        message: `{"msg_id":"${msgId}","to_user_id":${JSON.stringify(user)},${tail}`,
-      };
-      return [partitionOf(user, partitions.user), task];
+      return [partitionOf(user, partitions.user), make(user, this.nextId(acceptedAt))];
     });
   }
 
@@ -109,8 +92,7 @@ export class SystemPushIntake implements PushIntake {
     const appends: Append[] = [];
     const callers: Waiting[][] = [];
     for (const [partition, items] of groupByPartition(batch)) {
-      for (let i = 0; i < items.length; i += limits.MESSAGES_PER_ENTRY_MAX) {
-        const part = items.slice(i, i + limits.MESSAGES_PER_ENTRY_MAX);
+      for (const part of inEntries(items, limits)) {
         const body = encodePushTasks(part.map(([task]) => task));
         appends.push({ topic: "push_task", partition, body });
         callers.push(part.map(([, caller]) => caller));
@@ -128,7 +110,6 @@ export class SystemPushIntake implements PushIntake {
       for (const caller of callers[i] ?? []) caller.error = result;
     }
     for (const caller of batch) {
-      this.pending -= caller.tasks.length;
       if (caller.error === null) caller.resolve();
       else caller.reject(caller.error);
     }
@@ -147,19 +128,22 @@ function groupByPartition(batch: readonly Waiting[]): Map<number, [PushTask, Wai
   return groups;
 }
 
-/** Everything of the encoded message that all recipients share; the content is encoded once. */
-function commonTail(push: SystemPush): string {
-  return JSON.stringify({
-    message_type: "CHAT",
-    from_user_id: push.fromUserId,
-    target_type: "SYSTEM",
-    content: push.content,
-    timestamp: push.timestamp,
-    expire_time: push.expireTime,
-    content_id: push.contentId,
-    conversation_id: `s:${push.fromUserId}`,
-    seq: 0,
-    client_msg_id: "",
-    push_type: push.pushType,
-  }).slice(1);
+/** Parts that each fit into one entry. */
+function* inEntries(
+  items: readonly [PushTask, Waiting][],
+  limits: Limits,
+): Iterable<[PushTask, Waiting][]> {
+  let from = 0;
+  let bytes = 0;
+  for (const [i, [task]] of items.entries()) {
+    const size = task.message.length;
+    const isFull = i - from >= limits.MESSAGES_PER_ENTRY_MAX;
+    if (isFull || (i > from && bytes + size > limits.ENTRY_BYTES_MAX)) {
+      yield items.slice(from, i);
+      from = i;
+      bytes = 0;
+    }
+    bytes += size;
+  }
+  yield items.slice(from);
 }

@@ -7,6 +7,7 @@ import { apiKey } from "./cli/api_key.ts";
 import { CliError, type Command, runCommand } from "./cli/command.ts";
 import { deadLetter } from "./cli/dead_letter.ts";
 import { doctor } from "./cli/doctor.ts";
+import { job } from "./cli/job.ts";
 import { listen } from "./cli/listen.ts";
 import { send } from "./cli/send.ts";
 import { status } from "./cli/status.ts";
@@ -17,6 +18,7 @@ const COMMANDS: readonly Command[] = [
   token,
   send,
   listen,
+  job,
   status,
   trace,
   doctor,

@@ -63,6 +63,8 @@ test("examples are what the schemas take, and their refusals are announced", () 
       ]);
       const { body } = route;
       if (!body?.schema || (body.optional && example.body === undefined)) continue;
+      // A text is sent as it is: it may hold more than one value.
+      if (typeof example.body === "string") continue;
       expect([where, body.schema.safeParse(example.body).success]).toEqual([where, true]);
     }
   }

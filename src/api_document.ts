@@ -10,6 +10,8 @@ export const ROUTES: readonly RouteDoc[] = [...LOGIC_ROUTES, ...OFFLINE_ROUTES, 
 
 const TAGS = [
   { name: "Push", description: "From your backend to users." },
+  { name: "Push jobs", description: "One content to very many users, and what became of it." },
+  { name: "Tags", description: "What push jobs may go to." },
   { name: "Groups", description: "Who may write to whom, together." },
   { name: "Blocks", description: "Who may not." },
   { name: "Offline messages", description: "What could not be delivered yet." },

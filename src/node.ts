@@ -31,6 +31,7 @@ import { RedisRelations } from "./core/relations/redis_relations.ts";
 import type { SessionDirectory, UserStateEvent } from "./core/sessions/contract.ts";
 import { RedisSessions } from "./core/sessions/redis_sessions.ts";
 import { RedisStreams } from "./core/streams/redis_streams.ts";
+import { RedisTags } from "./core/tags/redis_tags.ts";
 import { serveAdmin } from "./core/telemetry/admin.ts";
 import { ClusterReport } from "./core/telemetry/cluster_report.ts";
 import { createLog } from "./core/telemetry/log.ts";
@@ -88,6 +89,7 @@ function createShared(
     verifier,
     streams: new RedisStreams({ ...base, nodeId: self }),
     directory,
+    tags: new RedisTags(base),
     pushes: new RedisPushes(base),
     jobs: new RedisJobs({ ...base, retentionS: config.jobRetentionDays * DAY_S }),
     relations: new RedisRelations(base),

@@ -10,23 +10,46 @@ export const GATEWAY_OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 const ANSWER_MS = 10_000;
 
+/** A body that is sent as it comes. */
+export interface Upload {
+  readonly body: string | ReadableStream<Uint8Array>;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** POSTs `body`, or GETs without one; rejects with the code of a refusal. */
-export async function ask(input: Input, path: string, body?: object): Promise<unknown> {
+export function ask(
+  input: Input,
+  path: string,
+  body?: object,
+  method = body ? "POST" : "GET",
+): Promise<unknown> {
+  const headers: Record<string, string> = body ? { "content-type": "application/json" } : {};
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const sent = body ? { body: JSON.stringify(body) } : {};
+  return exchange(input, path, { method, headers, signal, ...sent });
+}
+
+/** POSTs something of any length, for as long as that takes. */
+export function upload(input: Input, path: string, { body, headers }: Upload): Promise<unknown> {
+  return exchange(input, path, { method: "POST", headers: { ...headers }, body });
+}
+
+interface Question extends RequestInit {
+  readonly headers: Record<string, string>;
+}
+
+async function exchange(input: Input, path: string, question: Question): Promise<unknown> {
   const url = gatewayUrl(input).replace(/^ws/, "http");
   const key = input.text("key") ?? process.env.CHATIFY_API_KEY;
   const token = input.text("token") ?? process.env.CHATIFY_TOKEN;
   const headers = {
-    ...(body ? { "content-type": "application/json" } : {}),
+    ...question.headers,
     ...(key ? { "x-api-key": key } : {}),
     ...(token ? { authorization: `Bearer ${token}` } : {}),
   };
   let answer: Response;
   try {
-    answer = await fetch(new URL(path, url), {
-      headers,
-      ...(body ? { method: "POST", body: JSON.stringify(body) } : {}),
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
+    answer = await fetch(new URL(path, url), { ...question, headers });
   } catch {
     throw new CliError("unavailable", `no gateway answers at ${url}`);
   }

@@ -96,6 +96,8 @@ export const LIMITS = {
   PUSH_WAIT_MS: 30_000,
   /** Callers whose rate of pushes is remembered; more: those seen last. */
   PUSH_CALLERS_MAX: 10_000,
+  /** Tags of one user; more: conflict. */
+  TAGS_PER_USER_MAX: 100,
   /** How far ahead a push job may be scheduled; further: 422. */
   JOB_START_DELAY_MAX_S: 2_592_000,
   /** Messages of one chunk of a push job, which becomes one stream entry; more make another. */

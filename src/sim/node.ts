@@ -13,6 +13,7 @@ import type { Relations } from "../core/relations/contract.ts";
 import { MemorySessions } from "../core/sessions/memory_sessions.ts";
 import type { MemoryEngine } from "../core/streams/memory_engine.ts";
 import { MemoryStreams } from "../core/streams/memory_streams.ts";
+import { MemoryTags } from "../core/tags/memory_tags.ts";
 import type { Telemetry } from "../core/telemetry/telemetry.ts";
 import type { Partitions, Role } from "../core/topology.ts";
 import type { MemoryTrunkHub } from "../core/trunk/memory_trunk.ts";
@@ -55,8 +56,8 @@ export interface Node {
 }
 
 /** Bound like the one on Redis: each call takes a round trip, and a dead caller hears nothing. */
-function relationsThrough(link: RedisLink, relations: Relations): Relations {
-  return new Proxy(relations, {
+function through<T extends object>(link: RedisLink, what: T): T {
+  return new Proxy(what, {
     get(target, name) {
       const method: unknown = Reflect.get(target, name);
       if (typeof method !== "function") return method;
@@ -91,7 +92,8 @@ function createParts(around: Surroundings, role: Role, host: Host) {
     registry: own,
     jobs,
     pushes,
-    relations: relationsThrough(link, relations),
+    tags: new MemoryTags(base),
+    relations: through(link, relations),
     store: seams.store?.(store, context) ?? store,
     trunk: new SimTrunk(memoryTrunk, host, seams.trunk?.(context) ?? {}),
     membership: new Membership({ registry: own, clock, telemetry, limits: LIMITS }),

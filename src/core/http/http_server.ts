@@ -24,6 +24,8 @@ export interface ServeRoleOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly limits?: Pick<Limits, "HTTP_BODY_BYTES_MAX">;
+  /** Paths that take a POST of any length, because they read it piece by piece. */
+  readonly streamed?: readonly string[];
 }
 
 export interface RoleServer {
@@ -40,13 +42,14 @@ const IDLE_S = 120;
 
 /** Throws when the port is taken, with the variable that names it. */
 export function serveRole(options: ServeRoleOptions): RoleServer {
-  const { app, blockers, host: hostname, name, telemetry } = options;
+  const { app, blockers, host: hostname, name, streamed = [], telemetry } = options;
   const { clock = systemClock, random = systemRandom, limits = LIMITS } = options;
   const bytesMax = limits.HTTP_BODY_BYTES_MAX;
   const count = requestCounter(app, telemetry.metrics);
   const refuse = (error: unknown, request: Request) =>
     errorResponse(error, request, { random, telemetry });
   const answer = (request: Request): Response | Promise<Response> => {
+    if (isStreamed(request, streamed)) return app.fetch(request);
     const bounded = limitBody(request, bytesMax);
     return bounded instanceof Promise ? bounded.then((r) => app.fetch(r)) : app.fetch(bounded);
   };
@@ -77,6 +80,11 @@ export function serveRole(options: ServeRoleOptions): RoleServer {
     const where = `${name.toUpperCase()}_PORT=${options.port} on ${hostname}`;
     throw new Error(`cannot serve ${name}: ${where}; is another process there?`, { cause });
   }
+}
+
+export function isStreamed(request: Request, paths: readonly string[]): boolean {
+  if (request.method !== "POST" || paths.length === 0) return false;
+  return paths.includes(new URL(request.url).pathname);
 }
 
 type Count = (request: Request, status: number) => void;

@@ -3,6 +3,7 @@ import type { RedisClient } from "../redis/client.ts";
 import type { CommandLane } from "../redis/command_lane.ts";
 import { script } from "../redis/script.ts";
 import type { Partitions } from "../topology.ts";
+import backlogLua from "./backlog_bytes.lua" with { type: "text" };
 import type { OnceUnit, PushStore, Reservation } from "./contract.ts";
 import onceLua from "./push_once.lua" with { type: "text" };
 
@@ -13,6 +14,7 @@ export interface RedisPushesDeps {
 }
 
 const once = script(onceLua);
+const backlogBytes = script(backlogLua);
 
 export class RedisPushes implements PushStore {
   private readonly writes: CommandLane;
@@ -46,11 +48,11 @@ export class RedisPushes implements PushStore {
     const { partitions, redis } = this.deps;
     const sizes = await Promise.all(
       Array.from({ length: partitions.user }, (_, partition) => {
-        const key = redis.keys.stream("push_task", partition);
-        return redis.lane.read("push", "MEMORY", ["USAGE", key]) as Promise<number | null>;
+        const keys = [redis.keys.stream("push_task", partition)];
+        return redis.lane.script("push", backlogBytes, keys, []) as Promise<number>;
       }),
     );
-    return sizes.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0);
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
 }
 

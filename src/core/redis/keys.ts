@@ -108,7 +108,22 @@ export class Keys {
 
   /** String: the message id under which something was pushed that is to be pushed once. */
   pushOnce(partition: number, name: string): string {
-    return `${this.before}push_once:{${partition}}:${name}`;
+    return `${this.before}push_once:{${this.tag(partition)}}:${name}`;
+  }
+
+  /** Set of the users of one partition who have a tag. */
+  tagUsers(partition: number, name: string): string {
+    return `${this.before}tag:{${this.tag(partition)}}:${name}`;
+  }
+
+  /** Hash: tag → how many users of the partition have it. */
+  tagCounts(partition: number): string {
+    return `${this.before}tag_counts:{${this.tag(partition)}}`;
+  }
+
+  /** Set of the tags of a user. */
+  userTags(partition: number, user: string): string {
+    return `${this.before}user_tags:{${this.tag(partition)}}:${user}`;
   }
 
   /** Sorted set: push job → when it was made (unix ms). */

@@ -103,6 +103,7 @@ export const REDIS_OPERATIONS = [
   "release",
   "scan_sessions",
   "settle",
+  "tags",
   "trace",
   "unblock",
   "unregister",

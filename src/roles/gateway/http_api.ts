@@ -4,6 +4,7 @@ import { writeDevToken } from "../../core/auth/dev_tokens.ts";
 import type { Clock, Random } from "../../core/clock.ts";
 import { limitBody } from "../../core/http/body_limit.ts";
 import { answerErrors, requestId } from "../../core/http/http_errors.ts";
+import { isStreamed } from "../../core/http/http_server.ts";
 import type { Limits } from "../../core/limits.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { DeviceId, UserId } from "../../core/protocol/message.ts";
@@ -21,6 +22,8 @@ export interface HttpApiDeps
   readonly limits: Limits;
 }
 
+/** Routes that take bodies of any length, and read them as they come. */
+const STREAMED = ["/chatify/logic/v1/pushJobs"];
 /** The roles whose routes the gateway passes on; each serves `/chatify/<role>/…` itself. */
 const FORWARDED = ["logic", "offline", "push"] as const satisfies readonly Role[];
 
@@ -33,6 +36,7 @@ export function createHttpApi(deps: HttpApiDeps): Hono {
   for (const role of FORWARDED) {
     app.all(`/chatify/${role}/*`, async (c) => {
       const id = requestId(c.req.raw, random);
+      if (isStreamed(c.req.raw, STREAMED)) return forwarder.stream(role, c.req.raw, id);
       const request = await limitBody(c.req.raw, limits.HTTP_BODY_BYTES_MAX);
       const response = await forwarder.forward(role, request, id);
       response.headers.set("x-request-id", id);

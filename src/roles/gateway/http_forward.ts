@@ -48,19 +48,43 @@ export class Forwarder {
 
   /** Throws `unavailable` when no node takes it, `outcome_unknown` when one may have. */
   async forward(role: Role, request: Request, requestId: string): Promise<Response> {
-    const { pathname, search } = new URL(request.url);
     // Read whole, because it may have to be sent twice; the caller has bounded it.
     const body = request.body === null ? null : await request.arrayBuffer();
     const headers = passedOn(request.headers, NOT_PASSED_ON);
     headers.set("x-request-id", requestId);
     const init = { method: request.method, headers, body, redirect: "manual" } as const;
     for (const node of this.candidates(role)) {
-      const port = node.httpPorts[role];
-      const host = node.host.includes(":") ? `[${node.host}]` : node.host;
-      const response = await this.attempt(node, `http://${host}:${port}${pathname}${search}`, init);
+      const response = await this.attempt(node, urlOf(node, role, request), init);
       if (response !== null) return passedBack(response);
     }
-    throw new ChatifyError("unavailable", `no ${role} node can be reached`, RETRY_MS);
+    throw unreachable(role);
+  }
+
+  /**
+   * Passes the body on as it comes: a node that reads slowly slows the caller down. There is one try,
+   * since what was read cannot be sent twice, and no limit to the time that it takes.
+   */
+  async stream(role: Role, request: Request, requestId: string): Promise<Response> {
+    const { fetch: send = fetch } = this.deps;
+    const [node] = this.candidates(role);
+    if (node === undefined) throw unreachable(role);
+    const headers = passedOn(request.headers, NOT_PASSED_ON);
+    headers.set("x-request-id", requestId);
+    const { body, method, signal } = request;
+    const init = { method, headers, body, signal, redirect: "manual", duplex: "half" };
+    try {
+      const response = passedBack(
+        await send(urlOf(node, role, request), init as BunFetchRequestInit),
+      );
+      response.headers.set("x-request-id", requestId);
+      return response;
+    } catch (error) {
+      if (!isRefusal(error)) {
+        throw new ChatifyError("outcome_unknown", "the node broke the connection", RETRY_MS);
+      }
+      this.refused.set(node.id, this.deps.clock.monotonic() + SKIP_MS);
+      throw unreachable(role);
+    }
   }
 
   /** Two nodes at most: the one whose turn it is, and the next. */
@@ -96,6 +120,16 @@ export class Forwarder {
       timer.cancel();
     }
   }
+}
+
+function urlOf(node: NodeRecord, role: Role, request: Request): string {
+  const { pathname, search } = new URL(request.url);
+  const host = node.host.includes(":") ? `[${node.host}]` : node.host;
+  return `http://${host}:${node.httpPorts[role]}${pathname}${search}`;
+}
+
+function unreachable(role: Role): ChatifyError {
+  return new ChatifyError("unavailable", `no ${role} node can be reached`, RETRY_MS);
 }
 
 /** Those that pass, or all where none does: a doubtful node is better than no node. */

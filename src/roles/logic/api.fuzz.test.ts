@@ -17,6 +17,7 @@ import { silentTracer } from "../../core/telemetry/trace.ts";
 import { createLogicApi } from "./api.ts";
 import type { SystemPush } from "./api_contract.ts";
 import { areUserIds } from "./push_body.ts";
+import { jobDeps } from "./testing/job_deps.ts";
 
 const pushes: SystemPush[] = [];
 function pushedOnce(push: SystemPush) {
@@ -37,6 +38,7 @@ const app = createLogicApi({
   },
   rates: { take() {} },
   gate: { pass: (_messages, work) => work() },
+  ...jobDeps(),
   notices: { changed: async () => {} },
   authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
   clock: systemClock,

@@ -10,6 +10,7 @@ import { createMetrics } from "../../core/telemetry/metrics.ts";
 import { silentTracer } from "../../core/telemetry/trace.ts";
 import { createLogicApi, type LogicApiDeps } from "./api.ts";
 import type { SystemPush } from "./api_contract.ts";
+import { jobDeps } from "./testing/job_deps.ts";
 
 const nowS = 1_700_000_000;
 const clock = { ...systemClock, now: () => nowS * 1_000 + 900 };
@@ -46,6 +47,7 @@ function fixture(overrides: Partial<LogicApiDeps> = {}): Fixture {
     once: { byKey: unused, byContent: unused },
     rates: { take() {} },
     gate: { pass: (_messages, work) => work() },
+    ...jobDeps(),
     notices: { changed: async (conversation) => void told.push(conversation) },
     authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
     clock,

@@ -4,6 +4,7 @@ import type { RouteDoc } from "../../core/http/route_doc.ts";
 import { GroupId, UserId } from "../../core/protocol/message.ts";
 import { BlockAnswer, BlocksAnswer } from "./block_routes.ts";
 import { CreateGroupBody, GroupAnswer, MembersAnswer, MembersBody } from "./group_routes.ts";
+import { JOB_AND_TAG_ROUTES } from "./job_docs.ts";
 import { SystemPushBody } from "./push_body.ts";
 import { PushHeaders, PushQuery, SystemPushAnswer } from "./push_route.ts";
 
@@ -222,4 +223,9 @@ const BLOCK: readonly RouteDoc[] = [
   },
 ];
 
-export const LOGIC_ROUTES: readonly RouteDoc[] = [...PUSH, ...GROUP, ...BLOCK];
+export const LOGIC_ROUTES: readonly RouteDoc[] = [
+  ...PUSH,
+  ...JOB_AND_TAG_ROUTES,
+  ...GROUP,
+  ...BLOCK,
+];

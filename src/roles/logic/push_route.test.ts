@@ -11,6 +11,7 @@ import { createLogicApi, type LogicApiDeps } from "./api.ts";
 import type { SystemPush } from "./api_contract.ts";
 import { PushOnce } from "./push_once.ts";
 import { PushRates } from "./push_rates.ts";
+import { jobDeps } from "./testing/job_deps.ts";
 
 const nowS = 1_700_000_000;
 const clock = { ...systemClock, now: () => nowS * 1_000 + 900 };
@@ -34,6 +35,7 @@ function fixture(overrides: Partial<LogicApiDeps> = {}) {
     once: new PushOnce({ ...base, pushes: store }),
     rates: { take() {} },
     gate: { pass: (_messages, work) => work() },
+    ...jobDeps(),
     notices: { changed: async () => {} },
     authorize: apiAuth({ authMode: "dev", apiKeys: [] }),
     ...overrides,

@@ -6,6 +6,7 @@
 import type { Clock, Random } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import { serveRole } from "../../core/http/http_server.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import { Announcer } from "../../core/lifecycle/announcer.ts";
 import type { Membership } from "../../core/lifecycle/membership.ts";
 import { Ownership } from "../../core/lifecycle/ownership.ts";
@@ -15,7 +16,9 @@ import { chatInputBody, encodeChatInput } from "../../core/protocol/chat_input.t
 import type { PushStore } from "../../core/pushes/contract.ts";
 import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
 import type { Relations } from "../../core/relations/contract.ts";
+import type { SessionDirectory } from "../../core/sessions/contract.ts";
 import type { ReadBatch, StreamReader, Streams } from "../../core/streams/contract.ts";
+import type { Tags } from "../../core/tags/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { Trunk } from "../../core/trunk/contract.ts";
@@ -23,11 +26,13 @@ import type { SignalTuple } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { createLogicApi } from "./api.ts";
 import type { ContentCheck } from "./content_check.ts";
+import { JobIntake } from "./job_intake.ts";
+import { JOBS } from "./job_routes.ts";
+import { JobRunner } from "./job_runner.ts";
 import { PartitionWorker } from "./partition_worker.ts";
 import { PushGate } from "./push_gate.ts";
 import { PushOnce } from "./push_once.ts";
 import { PushRates } from "./push_rates.ts";
-import type { PushRouteDeps } from "./push_route.ts";
 import { sendReplies } from "./replies.ts";
 import { resolveSignals } from "./signals.ts";
 import { SystemPushIntake } from "./system_push.ts";
@@ -46,6 +51,9 @@ export interface LogicDeps {
   readonly trunk: Trunk;
   readonly streams: Streams;
   readonly pushes: PushStore;
+  readonly jobs: JobStore;
+  readonly tags: Tags;
+  readonly directory: Pick<SessionDirectory, "scan">;
   readonly relations: Relations;
   readonly registry: Registry;
   readonly membership: Membership;
@@ -79,7 +87,12 @@ class Logic implements LogicRole {
   private readonly announcer: Announcer;
   private readonly intake: SystemPushIntake;
   /** What the route of system pushes asks before it hands anything to `intake`. */
-  private readonly push: Pick<PushRouteDeps, "once" | "rates" | "gate">;
+  private readonly push: {
+    readonly once: PushOnce;
+    readonly rates: PushRates;
+    readonly gate: PushGate;
+  };
+  private readonly jobRunner: JobRunner;
   private readonly reader: StreamReader;
   private server: ReturnType<typeof serveRole> | null = null;
   private draining = false;
@@ -103,6 +116,7 @@ class Logic implements LogicRole {
       rates: new PushRates({ ...deps, rate: pushRate, ratePerCaller: pushRatePerCaller }),
       gate: new PushGate({ ...deps, backlogBytesMax }),
     };
+    this.jobRunner = new JobRunner({ ...deps, gate: this.push.gate });
     this.reader = deps.streams.reader(
       "logic",
       (batches) => this.onBatches(batches),
@@ -127,6 +141,7 @@ class Logic implements LogicRole {
       ...this.deps,
       intake: this.intake,
       ...this.push,
+      jobIntake: new JobIntake({ ...this.deps, onReady: (id) => this.jobRunner.wake(id) }),
       notices: { changed: (conversation) => this.announceChange(conversation) },
     });
     this.server = serve({
@@ -136,7 +151,9 @@ class Logic implements LogicRole {
       name: "logic",
       blockers: () => this.blockers(),
       telemetry,
+      streamed: [JOBS],
     });
+    this.jobRunner.start();
     this.ownership.start();
   }
 
@@ -148,13 +165,13 @@ class Logic implements LogicRole {
 
   async drain(_budgetMs: number): Promise<void> {
     this.draining = true;
-    await Promise.all([this.ownership.drain(), this.intake.idle()]);
+    await Promise.all([this.ownership.drain(), this.intake.idle(), this.jobRunner.stop()]);
   }
 
   async stop(): Promise<void> {
     this.draining = true;
     this.ownership.stop();
-    await Promise.all([this.reader.stop(), this.server?.stop()]);
+    await Promise.all([this.jobRunner.stop(), this.reader.stop(), this.server?.stop()]);
   }
 
   private acquired({ partition, epoch }: OwnedPartition): void {

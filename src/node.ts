@@ -209,8 +209,8 @@ async function createRoles(
     );
   }
   shared.trail.shipTo(offline?.segments ?? remoteSegments(config, shared));
+  const store = offline?.store ?? remoteStore(config, shared);
   if (has("push")) {
-    const store = offline?.store ?? remoteStore(config, shared);
     await run(createPushRole({ ...base, config: { host, port: ports.push }, store }));
   }
   if (has("logic")) {
@@ -219,7 +219,7 @@ async function createRoles(
     const { pushBacklogBytes, pushRate, pushRatePerCaller } = config;
     const push = { pushBacklogBytes, pushRate, pushRatePerCaller };
     const own = { host, port: ports.logic, ...push };
-    await run(createLogicRole({ ...base, config: own, contentCheck, dedupSeed }));
+    await run(createLogicRole({ ...base, config: own, windows: store, contentCheck, dedupSeed }));
   }
   if (has("access")) await run(createAccessRole(base));
   if (has("gateway")) {

@@ -76,6 +76,9 @@ export const LIMITS = {
   DEDUP_WINDOW_S: 86_400,
   /** Messages that one logic owner remembers per partition; more: the oldest hours go first. */
   DEDUP_ENTRIES_MAX: 4_000_000,
+  /** Age, and characters, at which a slice of a window is moved from Redis to SQL. */
+  WINDOW_SLICE_MS: 5_000,
+  WINDOW_SLICE_CHARS: 262_144,
   /** Conversations whose last seq one logic owner keeps in memory; more: least recent goes. */
   CONVERSATIONS_CACHED_MAX: 100_000,
   /** Users whose sessions one push owner keeps in memory; more: least recent goes. */
@@ -146,6 +149,7 @@ export function assertLimits(limits: Limits): void {
     [limits.PUSH_RECIPIENTS_MAX <= limits.PUSH_PENDING_MAX, "the largest push can be written"],
     [limits.JOB_TICK_MS * 3 < limits.JOB_LEASE_MS, "a job's runner survives two missed renewals"],
     [limits.JOB_CHUNK_MAX <= limits.MESSAGES_PER_ENTRY_MAX, "an entry holds a job's chunk"],
+    [limits.WINDOW_SLICE_CHARS * 4 < limits.HTTP_BODY_BYTES_MAX, "a body holds a window's slice"],
     [limits.READ_BLOCK_MS < limits.REDIS_COMMAND_TIMEOUT_MS, "a blocked read is not a timeout"],
   ];
   for (const [ok, rule] of rules) if (!ok) throw new Error(`limits contradict: ${rule}`);

@@ -6,6 +6,7 @@ import {
   type OwnerEpoch,
   StaleEpochError,
 } from "../core/offline/contract.ts";
+import type { WindowPage, WindowSegment } from "../core/offline/window_store.ts";
 
 interface Kept extends OfflineRow {
   readonly position: number;
@@ -15,6 +16,8 @@ export class MemoryStore implements OfflineStore {
   /** In the order in which they were archived. */
   private rows: Kept[] = [];
   private readonly epochs = new Map<number, number>();
+  /** By partition and name. */
+  private readonly segments = new Map<string, WindowSegment>();
   private position = 0;
 
   async archive(owner: OwnerEpoch, rows: readonly OfflineRow[]): Promise<void> {
@@ -78,6 +81,33 @@ export class MemoryStore implements OfflineStore {
 
   async count(): Promise<number> {
     return this.rows.length;
+  }
+
+  async saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    for (const segment of segments) {
+      const key = `${segment.partition}/${segment.name}`;
+      if (!this.segments.has(key)) this.segments.set(key, segment);
+    }
+  }
+
+  async windowPage(
+    partition: number,
+    cursor: string | null,
+    limit: number,
+    nowS: number,
+  ): Promise<WindowPage> {
+    const found = [...this.segments.values()]
+      .filter((one) => one.partition === partition && one.expire_at >= nowS)
+      .filter(({ name }) => cursor === null || name > cursor)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    const segments = found.slice(0, limit).map(({ name, records }) => ({ name, records }));
+    return { segments, cursor: found.length > limit ? (segments.at(-1)?.name ?? null) : null };
+  }
+
+  async sweepWindow(nowS: number, limit: number): Promise<number> {
+    const expired = [...this.segments].filter(([, { expire_at }]) => expire_at < nowS);
+    for (const [key] of expired.slice(0, limit)) this.segments.delete(key);
+    return Math.min(expired.length, limit);
   }
 
   /** What is there, for the checker. */

@@ -165,6 +165,7 @@ function createService(role: Role, parts: Parts, served: (app: Hono) => void): S
   if (role !== "logic") return null;
   return createLogicRole({
     ...shared,
+    windows: parts.store,
     contentCheck: createContentCheck([]),
     dedupSeed: DEDUP_SEED,
   });

@@ -31,7 +31,7 @@ export interface Seams {
   streams?(streams: Streams, context: SeamContext): Streams;
   directory?(directory: SessionDirectory, context: SeamContext): SessionDirectory;
   registry?(registry: Registry, context: SeamContext): Registry;
-  /** What a push process takes for the store. */
+  /** What a push or logic process takes for the store. */
   store?(store: OfflineStore, context: SeamContext): OfflineStore;
   /** Inside the offline process, once per world. */
   database?(store: OfflineStore): OfflineStore;

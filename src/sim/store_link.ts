@@ -1,5 +1,5 @@
 /**
- * How a push process reaches the offline process: each call is a request of its own, so two of them
+ * How a push or logic process reaches the offline process: each call is a request of its own, so two of them
  * may overtake each other, as over HTTP. A process that is dead refuses, one that is stopped answers
  * when it goes on; the caller waits TIMEOUT_MS and then hears `unavailable`, whatever happened.
  */
@@ -9,6 +9,7 @@ import type {
   OfflineStore,
   OwnerEpoch,
 } from "../core/offline/contract.ts";
+import type { WindowPage, WindowSegment } from "../core/offline/window_store.ts";
 import { ChatifyError } from "../core/protocol/errors.ts";
 import type { Host } from "./host.ts";
 import type { SeededRandom } from "./seeded_random.ts";
@@ -60,6 +61,23 @@ export class StoreLink implements OfflineStore {
 
   count(): Promise<number> {
     return this.call((store) => store.count());
+  }
+
+  saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    return this.call((store) => store.saveWindow(segments));
+  }
+
+  windowPage(
+    partition: number,
+    cursor: string | null,
+    limit: number,
+    nowS: number,
+  ): Promise<WindowPage> {
+    return this.call((store) => store.windowPage(partition, cursor, limit, nowS));
+  }
+
+  sweepWindow(nowS: number, limit: number): Promise<number> {
+    return this.call((store) => store.sweepWindow(nowS, limit));
   }
 
   private call<T>(step: (store: OfflineStore) => Promise<T>): Promise<T> {

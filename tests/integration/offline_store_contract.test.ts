@@ -238,6 +238,38 @@ for (const harness of [sqliteHarness(), postgresHarness(), httpHarness()]) {
       expect(ids([...first.rows, ...second.rows])).toEqual(ids(rows));
     }, 30_000);
 
+    test("keeps a window's segments, page by page, until they expire", async () => {
+      const expire_at = nowS + 60;
+      const segment = (partition: number, name: string, records = `records of ${name}`) => {
+        return { partition, name, expire_at, records };
+      };
+      await store.saveWindow([segment(1, "b"), segment(1, "a.1"), segment(2, "a")]);
+      await store.saveWindow([segment(1, "B"), { ...segment(1, "a"), expire_at: nowS - 1 }]);
+      const first = await store.windowPage(1, null, 2, nowS);
+      expect(first.segments).toEqual([
+        { name: "B", records: "records of B" },
+        { name: "a.1", records: "records of a.1" },
+      ]);
+      const second = await store.windowPage(1, first.cursor, 2, nowS);
+      expect(second).toEqual({ segments: [{ name: "b", records: "records of b" }], cursor: null });
+      expect(await store.windowPage(3, null, 64, nowS)).toEqual({ segments: [], cursor: null });
+      expect(await store.sweepWindow(nowS, 10)).toBe(1);
+      expect(await store.sweepWindow(nowS, 10)).toBe(0);
+      expect(await store.sweepWindow(expire_at + 1, 2)).toBe(2);
+      expect((await store.windowPage(1, null, 64, nowS)).segments.length).toBeLessThan(3);
+      expect(await codeOf(store.windowPage(1, null, 65, nowS))).toBe("bad_request");
+    });
+
+    test("a segment that is saved again stays as it was, and counts as no message", async () => {
+      const segment = { partition: 1, name: "7.1.0", expire_at: nowS + 60, records: "first" };
+      await store.archive(owner, rowsOf("ann", 1));
+      await Promise.all([store.saveWindow([segment]), store.saveWindow([segment])]);
+      await store.saveWindow([{ ...segment, records: "second" }]);
+      const page = await store.windowPage(1, null, 64, nowS);
+      expect(page.segments).toEqual([{ name: "7.1.0", records: "first" }]);
+      expect(await store.count()).toBe(1);
+    });
+
     test("is unavailable while the database is away, and a repeated call heals it", async () => {
       const rows = rowsOf("ann", 3);
       await store.archive(owner, rows.slice(0, 1));

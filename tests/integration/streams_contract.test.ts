@@ -133,6 +133,28 @@ describe.each(implementations)("streams %s", (_, make) => {
     expect(await a.streams.mapGet("dedup", "logic", 0, ["k", "l"])).toEqual(["y", undefined]);
   });
 
+  test("a slice that is dropped is gone with all its fields, and the others are not", async () => {
+    const fence = await own(a, "a", "logic");
+    const expireAt = Math.floor(clock.now() / 1_000) + 60;
+    const put = (slice: string) => {
+      return {
+        map: "dedup" as const,
+        slice,
+        expireAt,
+        entries: [["k", slice]] as [string, string][],
+      };
+    };
+    await a.streams.commit({ fence, puts: [put("1"), put("2"), put("3")] });
+    const drop = { fence, drops: [{ map: "dedup" as const, slices: ["1", "3", "never there"] }] };
+    await a.streams.commit(drop);
+    await a.streams.commit(drop);
+    const found: unknown[] = [];
+    for await (const slice of a.streams.mapSlices("dedup", "logic", 0)) found.push(slice);
+    expect(found).toEqual([{ slice: "2", entries: [["k", "2"]] }]);
+    const late = { ...drop, fence: { ...fence, epoch: fence.epoch - 1 } };
+    expect(await a.streams.commit(late).catch((error) => error)).toBeInstanceOf(FencedError);
+  });
+
   test("a commit of an earlier owner is refused as a whole", async () => {
     const late = await own(a, "a", "logic");
     const [id] = (await a.streams.append([chat("1")])) as string[];

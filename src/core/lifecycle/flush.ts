@@ -28,6 +28,11 @@ export class FlushLoop {
     this.clock.endOfTurn(this.run);
   }
 
+  /** True while a flush is due or under way. */
+  isBusy(): boolean {
+    return this.scheduled || this.inFlight;
+  }
+
   /** Resolves once nothing is queued or in flight. */
   idle(): Promise<void> {
     if (!this.wanted && !this.inFlight) return Promise.resolve();

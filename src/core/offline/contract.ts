@@ -13,6 +13,8 @@
  * synchronous_commit on). Deleting happens only by `confirm`, by expiry and by the retention limit.
  */
 
+import type { WindowStore } from "./window_store.ts";
+
 export interface OfflineRow {
   readonly user_id: string;
   readonly msg_id: string;
@@ -44,7 +46,8 @@ export interface OfflinePage {
   readonly cursor: string | null;
 }
 
-export interface OfflineStore {
+/** Offline messages, and beside them the idempotency windows of logic. */
+export interface OfflineStore extends WindowStore {
   /** Stores rows; those that exist are left alone. Rows of many users may share a call. */
   archive(owner: OwnerEpoch, rows: readonly OfflineRow[]): Promise<void>;
   /**

@@ -1,5 +1,5 @@
 /**
- * The offline store for a push process that has no offline role in it: the contract over HTTP. Every
+ * The offline store for a process that has no offline role in it: the contract over HTTP. Every
  * call may be repeated (archiving twice changes nothing, confirming twice deletes once), so a call
  * that one node failed goes to the next one. After that the count that `confirm` returns may be too
  * low, because the first node may have deleted rows without being heard.
@@ -13,6 +13,7 @@ import {
   type OwnerEpoch,
   StaleEpochError,
 } from "./contract.ts";
+import type { WindowPage, WindowSegment } from "./window_store.ts";
 import {
   type CallRequest,
   type CallResponse,
@@ -94,6 +95,23 @@ export class HttpOfflineStore implements OfflineStore {
 
   async count(): Promise<number> {
     return (await this.call("count", {})).rows;
+  }
+
+  async saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    await this.call("saveWindow", { segments: [...segments] });
+  }
+
+  async windowPage(
+    partition: number,
+    cursor: string | null,
+    limit: number,
+    nowS: number,
+  ): Promise<WindowPage> {
+    return this.call("windowPage", { partition, cursor, limit, now_s: nowS });
+  }
+
+  async sweepWindow(nowS: number, limit: number): Promise<number> {
+    return (await this.call("sweepWindow", { now_s: nowS, limit })).swept;
   }
 
   private call<C extends OfflineCall>(name: C, request: CallRequest<C>): Promise<CallResponse<C>> {

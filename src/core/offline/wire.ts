@@ -1,6 +1,6 @@
 /**
- * How push reaches the offline role in another process: one POST per call of the contract, JSON both
- * ways, under `/internal/offline/v1`. A client for the calls is in `http_store.ts`; the role serves
+ * How push and logic reach the offline role in another process: one POST per call of the contract, JSON
+ * both ways, under `/internal/offline/v1`. A client for the calls is in `http_store.ts`; the role serves
  * them. An owner that is too late is answered with status 409, which nothing else there uses.
  */
 import { timingSafeEqual } from "node:crypto";
@@ -23,6 +23,13 @@ const Row = z.object({
 const Owner = z.object({ partition: z.int(), epoch: z.int() });
 const Confirmed = z.object({ user_id: z.string(), msg_ids: z.array(z.string()) });
 const Name = z.object({ user_id: z.string(), msg_id: z.string() });
+
+const Segment = z.object({
+  partition: z.int(),
+  name: z.string(),
+  expire_at: z.int(),
+  records: z.string(),
+});
 
 /** What each call takes and returns. */
 export const OFFLINE_CALLS = {
@@ -58,6 +65,26 @@ export const OFFLINE_CALLS = {
   count: {
     request: z.object({}),
     response: z.object({ rows: z.int() }),
+  },
+  saveWindow: {
+    request: z.object({ segments: z.array(Segment) }),
+    response: z.object({}),
+  },
+  windowPage: {
+    request: z.object({
+      partition: z.int(),
+      cursor: z.string().nullable(),
+      limit: z.int(),
+      now_s: z.int(),
+    }),
+    response: z.object({
+      segments: z.array(Segment.pick({ name: true, records: true })),
+      cursor: z.string().nullable(),
+    }),
+  },
+  sweepWindow: {
+    request: z.object({ now_s: z.int(), limit: z.int() }),
+    response: z.object({ swept: z.int() }),
   },
 } as const;
 

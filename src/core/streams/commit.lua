@@ -1,7 +1,7 @@
 -- Applies everything an owner decided in one step, or nothing if it is not the owner any more.
 -- Steps that can be refused for lack of memory come first, so that such a refusal leaves nothing.
 -- KEYS[1]: the lease. Further KEYS, in the order of the steps that name them:
---   P, D: the map. Q: the slice, the list of slices. A: the stream. N: the stream, its counter.
+--   P, D: the map. Q, X: the slice, the list of slices. A: the stream. N: the stream, its counter.
 --   S: the stream. I: the intents.
 -- ARGV[1]: the epoch. ARGV[2]: the commit's turn, 0 for none. Then the steps, one after the other:
 --   P count field value …                    sets `count` / 2 fields of a map
@@ -9,6 +9,7 @@
 --   A maxlen body                            appends; maxlen 0: untrimmed, else trimmed about there
 --   N body                                   appends with the next ordinal
 --   D count field …                          deletes fields of a map
+--   X slice                                  forgets a slice
 --   S group count id …                       acknowledges and deletes entries
 --   I name intent                            keeps what is to be done in other slots (prepare.lua)
 -- Returns 1, or 0 when the lease has another epoch.
@@ -77,6 +78,12 @@ function step.D()
     redis.call('HDEL', KEYS[k], unpack(ARGV, from, to))
   end)
   k, a = k + 1, a + 2 + count
+end
+
+function step.X()
+  redis.call('UNLINK', KEYS[k])
+  redis.call('HDEL', KEYS[k + 1], ARGV[a + 1])
+  k, a = k + 2, a + 2
 end
 
 function step.S()

@@ -44,6 +44,12 @@ export function encodeCommit(keys: Keys, commit: Commit): { keys: string[]; args
     args.push("D", String(fields.length));
     for (const field of fields) args.push(field);
   }
+  for (const { map, slices } of commit.drops ?? []) {
+    for (const slice of slices) {
+      k.push(keys.map(map, group, partition, slice), keys.slices(map, group, partition));
+      args.push("X", slice);
+    }
+  }
   for (const { topic, ids } of commit.settles ?? []) {
     if (ids.length === 0) continue;
     k.push(keys.stream(topic, partition));

@@ -55,6 +55,8 @@ export interface Commit {
   /** Fields to set in the partition's maps; `slice` names a part that expires as a whole. */
   readonly puts?: readonly MapPut[];
   readonly deletes?: readonly { readonly map: OwnerMap; readonly fields: string[] }[];
+  /** Slices to forget, with all their fields. */
+  readonly drops?: readonly { readonly map: OwnerMap; readonly slices: string[] }[];
   readonly appends?: readonly Append[];
   readonly settles?: readonly { readonly topic: Topic; readonly ids: string[] }[];
 }

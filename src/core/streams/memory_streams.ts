@@ -109,6 +109,10 @@ export class MemoryStreams implements Streams {
       const own = engine.fieldsOf(engine.keys.map(map, group, partition));
       for (const field of fields) own.delete(field);
     }
+    for (const { map, slices } of commit.drops ?? []) {
+      const own = engine.slicesOf(engine.keys.map(map, group, partition));
+      for (const slice of slices) own.delete(slice);
+    }
     for (const { topic, ids } of commit.settles ?? []) {
       const stream = engine.streamAt(engine.keys.stream(topic, partition));
       for (const id of ids) stream.delete(id);

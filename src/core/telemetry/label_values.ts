@@ -33,6 +33,9 @@ export const STORE_OPERATIONS = [
   "ledger_find",
   "ledger_trim",
   "holders",
+  "save_window",
+  "window_page",
+  "sweep_window",
 ];
 export const AUTH_REASONS = [
   "no_token",
@@ -52,6 +55,7 @@ export const DROP_REASONS = [
   "relay",
   "signal",
   "watches_full",
+  "window_full",
 ];
 
 /** USER_PARTITIONS and CHAT_PARTITIONS are 1 024 at most. */

@@ -113,6 +113,10 @@ function messageMetrics(make: MetricMaker) {
     feeds: make.gauge("push_feeds", "Users whose feed this push owner keeps in memory"),
     inFlight: make.gauge("push_in_flight", "Deliveries of this push owner that are not settled"),
     dedupEntries: make.gauge("dedup_entries", "Client message ids remembered by this logic owner"),
+    dedupUnsaved: make.gauge(
+      "dedup_unsaved_bytes",
+      "Packed client message ids that are still in Redis, and not in SQL yet; by their owner",
+    ),
   };
 }
 

@@ -3,9 +3,13 @@
  * stands. A batch is one value in Redis, so a message costs Redis neither a field nor an argument.
  *
  * The bytes are 32-bit words, least significant byte first as on every machine that Bun runs on. Each
- * stream entry of a batch is a head (its time in two words, its number within the millisecond, how
- * many records follow) and six words per record: the key in four, then the position in the entry
- * above the upper 16 bits of seq, then its lower 32 bits. That is 24 bytes a message, and 16 an entry.
+ * stream entry of a batch is a head of three words (how many records follow and the upper 16 bits of
+ * its time, the lower 32, its number within the millisecond) and six words per record: the key in
+ * four, then the position in the entry above the upper 16 bits of seq, then its lower 32 bits. That
+ * is 24 bytes a message, and 12 an entry.
+ *
+ * Redis and SQL get them in base64. Every length is a multiple of three bytes, so there is no
+ * padding, and texts that are joined are the text of all their records.
  */
 
 /** A 128-bit hash of (user, client message id), in four words. */
@@ -24,9 +28,11 @@ export interface DedupRecord {
   readonly seq: number;
 }
 
-const HEAD_WORDS = 4;
+const HEAD_WORDS = 3;
 const RECORD_WORDS = 6;
 const WORD = 2 ** 32;
+/** One record more, in the upper half of a head's first word; an entry has 256 at most. */
+const COUNT_ONE = 2 ** 16;
 
 const hashes = new BigUint64Array(2);
 const words = new Uint32Array(hashes.buffer);
@@ -44,8 +50,8 @@ export function dedupKey(seed: bigint, user: string, clientMsgId: string): Dedup
   return { a, b, c, d };
 }
 
-/** Packs records that stand in the order of their entries. */
-export function packRecords(records: readonly (readonly [DedupKey, DedupRecord])[]): Uint8Array {
+/** The text of records that stand in the order of their entries. */
+export function packRecords(records: readonly (readonly [DedupKey, DedupRecord])[]): string {
   const packed = new Uint32Array(records.length * (HEAD_WORDS + RECORD_WORDS));
   let at = 0;
   let countAt = 0;
@@ -56,10 +62,10 @@ export function packRecords(records: readonly (readonly [DedupKey, DedupRecord])
       packed[at] = Math.floor(ms / WORD);
       packed[at + 1] = ms;
       packed[at + 2] = sequence;
-      countAt = at + 3;
+      countAt = at;
       at += HEAD_WORDS;
     }
-    packed[countAt] = (packed[countAt] as number) + 1;
+    packed[countAt] = (packed[countAt] as number) + COUNT_ONE;
     packed[at] = a;
     packed[at + 1] = b;
     packed[at + 2] = c;
@@ -69,21 +75,21 @@ export function packRecords(records: readonly (readonly [DedupKey, DedupRecord])
     at += RECORD_WORDS;
     before = record;
   }
-  return new Uint8Array(packed.buffer, 0, at * 4);
+  return new Uint8Array(packed.buffer, 0, at * 4).toBase64();
 }
 
-/** Hands every record of `packed` over; one that is cut off in the middle ends it. */
+/** Hands every record of `text` over; one that is cut off in the middle ends it. */
 export function unpackRecords(
-  packed: Uint8Array,
+  text: string,
   onRecord: (key: DedupKey, record: DedupRecord) => void,
 ): void {
-  const bytes = packed.byteLength - (packed.byteLength % 4);
-  const all = new Uint32Array(packed.slice(0, bytes).buffer);
+  const bytes = new Uint8Array(Buffer.from(text, "base64"));
+  const all = new Uint32Array(bytes.buffer, 0, Math.floor(bytes.length / 4));
   const word = (at: number) => all[at] as number;
   for (let at = 0; at + HEAD_WORDS <= all.length; ) {
-    const ms = word(at) * WORD + word(at + 1);
+    const ms = (word(at) & 0xffff) * WORD + word(at + 1);
     const sequence = word(at + 2);
-    const count = word(at + 3);
+    const count = word(at) >>> 16;
     at += HEAD_WORDS;
     for (let i = 0; i < count && at + RECORD_WORDS <= all.length; i++, at += RECORD_WORDS) {
       const key = { a: word(at), b: word(at + 1), c: word(at + 2), d: word(at + 3) };
@@ -91,13 +97,4 @@ export function unpackRecords(
       onRecord(key, { ms, sequence, index: word(at + 4) >>> 16, seq });
     }
   }
-}
-
-/** For Redis, whose client speaks text. */
-export function recordsToText(packed: Uint8Array): string {
-  return packed.toBase64();
-}
-
-export function recordsOfText(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, "base64"));
 }

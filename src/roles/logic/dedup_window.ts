@@ -66,8 +66,8 @@ export class DedupWindow {
   }
 
   /** Takes in what was packed, by this owner or a former one. */
-  load(packed: Uint8Array): void {
-    unpackRecords(packed, (key, record) => this.add(key, record));
+  load(text: string): void {
+    unpackRecords(text, (key, record) => this.add(key, record));
   }
 
   /** Forgets tables whose span ended more than the window ago. */

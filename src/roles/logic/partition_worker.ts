@@ -10,6 +10,7 @@ import { sleep } from "../../core/clock.ts";
 import { GenerationCache } from "../../core/generation_cache.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
+import type { WindowStore } from "../../core/offline/window_store.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import { CommitTurns } from "../../core/streams/commit_turns.ts";
@@ -17,7 +18,6 @@ import {
   type Append,
   type Commit,
   FencedError,
-  type MapPut,
   type StreamEntry,
   type Streams,
 } from "../../core/streams/contract.ts";
@@ -25,7 +25,6 @@ import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
-import { packRecords, recordsOfText, recordsToText } from "./dedup_records.ts";
 import { DedupWindow } from "./dedup_window.ts";
 import { recordDecisions } from "./number_ledger.ts";
 import { openTraces, recordTraces, type Traces } from "./number_traces.ts";
@@ -38,11 +37,13 @@ import {
   numberEntry,
   type Reply,
 } from "./numbering.ts";
+import { CHARS_PER_RECORD, WindowSpill } from "./window_spill.ts";
 
 export interface PartitionWorkerDeps {
   readonly partition: number;
   readonly epoch: number;
   readonly streams: Streams;
+  readonly windows: WindowStore;
   readonly relations: Relations;
   readonly partitions: Partitions;
   readonly contentCheck: ContentCheck;
@@ -57,7 +58,6 @@ export interface PartitionWorkerDeps {
   readonly onPressure: (high: boolean) => void;
 }
 
-const HOUR_MS = 3_600_000;
 const RETRY_MS = 200;
 const SETTLED_REMEMBERED = 4_096;
 const QUEUE_HIGH = 512;
@@ -69,6 +69,7 @@ export class PartitionWorker {
   readonly conversations: Conversations;
   private readonly deps: PartitionWorkerDeps;
   private readonly dedup: DedupWindow;
+  private readonly spill: WindowSpill;
   private readonly loop: FlushLoop;
   private readonly turns: CommitTurns;
   private queue: StreamEntry[] = [];
@@ -81,24 +82,29 @@ export class PartitionWorker {
   constructor(deps: PartitionWorkerDeps) {
     this.deps = deps;
     this.conversations = new Conversations(deps);
-    this.dedup = new DedupWindow(
-      deps.partition,
-      Math.ceil(deps.limits.DEDUP_ENTRIES_MAX / deps.partitions.chat),
-    );
+    const entriesMax = Math.ceil(deps.limits.DEDUP_ENTRIES_MAX / deps.partitions.chat);
+    this.dedup = new DedupWindow(deps.partition, entriesMax);
+    this.spill = new WindowSpill({ ...deps, waitingCharsMax: entriesMax * CHARS_PER_RECORD });
     this.loop = new FlushLoop(deps.clock, () => this.flush());
     this.turns = new CommitTurns(deps.clock);
   }
 
   /** Fills the idempotency window from what former owners recorded; the partition is read after. */
-  async recover(): Promise<void> {
-    const { streams, partition } = this.deps;
-    for await (const { entries } of streams.mapSlices("dedup", "logic", partition)) {
-      for (const [, text] of entries) this.dedup.load(recordsOfText(text));
-    }
+  recover(): Promise<void> {
+    return this.spill.recover(this.dedup);
   }
 
   get dedupEntries(): number {
     return this.dedup.size;
+  }
+
+  get unsavedChars(): number {
+    return this.spill.unsavedChars;
+  }
+
+  /** Now and then: what of the window is to be moved out of Redis also where nothing comes any more. */
+  tick(): void {
+    if (!this.stopped && !this.loop.isBusy()) this.spill.sealDue();
   }
 
   take(entries: readonly StreamEntry[]): void {
@@ -122,6 +128,7 @@ export class PartitionWorker {
 
   stop(): void {
     this.stopped = true;
+    this.spill.stop();
     this.queue = [];
   }
 
@@ -152,6 +159,7 @@ export class PartitionWorker {
     };
     for (const entry of entries) numberEntry(out, context, entry);
     if (!(await this.commit(this.toCommit(entries, out)))) return;
+    this.spill.sealDue();
     for (const { id } of entries) {
       this.open.delete(id);
       this.settled.set(id, true);
@@ -199,21 +207,11 @@ export class PartitionWorker {
       turn,
       puts: [
         { map: "seq", entries: [...out.seqs].map(([id, seq]) => [id, `${seq}`]) },
-        ...this.dedupPut(out, turn),
+        ...this.spill.put(out.records, turn),
       ],
       appends,
       settles: [{ topic: "chat_input", ids: entries.map((entry) => entry.id) }],
     };
-  }
-
-  /** One field for the batch; no other commit of any owner has its name. */
-  private dedupPut(out: Numbering, turn: number): MapPut[] {
-    if (out.records.length === 0) return [];
-    const { clock, epoch, limits } = this.deps;
-    const hour = Math.floor(clock.now() / HOUR_MS);
-    const expireAt = (hour + 1) * 3_600 + limits.DEDUP_WINDOW_S;
-    const text = recordsToText(packRecords(out.records));
-    return [{ map: "dedup", slice: `${hour}`, expireAt, entries: [[`${epoch}.${turn}`, text]] }];
   }
 
   private async commit(commit: Commit): Promise<boolean> {

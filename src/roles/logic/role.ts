@@ -3,7 +3,7 @@
  * recognises repetitions, numbers, resolves recipients and hands over to push, in one commit per
  * batch. Beside that, the HTTP API: system push, groups, block lists.
  */
-import type { Clock, Random } from "../../core/clock.ts";
+import type { Clock, Random, Timer } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import { serveRole } from "../../core/http/http_server.ts";
 import type { JobStore } from "../../core/jobs/contract.ts";
@@ -12,6 +12,7 @@ import type { Membership } from "../../core/lifecycle/membership.ts";
 import { Ownership } from "../../core/lifecycle/ownership.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
 import type { Limits } from "../../core/limits.ts";
+import type { WindowStore } from "../../core/offline/window_store.ts";
 import { chatInputBody, encodeChatInput } from "../../core/protocol/chat_input.ts";
 import type { PushStore } from "../../core/pushes/contract.ts";
 import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
@@ -54,6 +55,8 @@ export interface LogicDeps {
   readonly jobs: JobStore;
   readonly tags: Tags;
   readonly directory: Pick<SessionDirectory, "scan">;
+  /** Where idempotency windows are kept beside Redis. */
+  readonly windows: WindowStore;
   readonly relations: Relations;
   readonly registry: Registry;
   readonly membership: Membership;
@@ -78,6 +81,7 @@ export function createLogicRole(deps: LogicDeps): LogicRole {
 }
 
 const RECOVER_RETRY_MS = 300;
+const TICK_MS = 1_000;
 
 class Logic implements LogicRole {
   readonly name = "logic";
@@ -95,6 +99,7 @@ class Logic implements LogicRole {
   private readonly jobRunner: JobRunner;
   private readonly reader: StreamReader;
   private server: ReturnType<typeof serveRole> | null = null;
+  private timer: Timer | null = null;
   private draining = false;
 
   constructor(deps: LogicDeps) {
@@ -155,6 +160,7 @@ class Logic implements LogicRole {
     });
     this.jobRunner.start();
     this.ownership.start();
+    this.timer = this.deps.clock.every(TICK_MS, () => this.tick());
   }
 
   blockers(): string[] {
@@ -170,6 +176,7 @@ class Logic implements LogicRole {
 
   async stop(): Promise<void> {
     this.draining = true;
+    this.timer?.cancel();
     this.ownership.stop();
     await Promise.all([this.jobRunner.stop(), this.reader.stop(), this.server?.stop()]);
   }
@@ -198,7 +205,6 @@ class Logic implements LogicRole {
         await worker.recover();
         if (this.workers.get(partition) !== worker) return;
         await this.reader.assign(partition);
-        telemetry.metrics.dedupEntries.set(this.dedupEntries());
         return;
       } catch (error) {
         if (this.workers.get(partition) !== worker) return;
@@ -208,10 +214,17 @@ class Logic implements LogicRole {
     }
   }
 
-  private dedupEntries(): number {
-    let count = 0;
-    for (const worker of this.workers.values()) count += worker.dedupEntries;
-    return count;
+  private tick(): void {
+    const { dedupEntries, dedupUnsaved } = this.deps.telemetry.metrics;
+    let entries = 0;
+    let unsavedChars = 0;
+    for (const worker of this.workers.values()) {
+      worker.tick();
+      entries += worker.dedupEntries;
+      unsavedChars += worker.unsavedChars;
+    }
+    dedupEntries.set(entries);
+    dedupUnsaved.set(unsavedChars);
   }
 
   private lost(partition: number): void {

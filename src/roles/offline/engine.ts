@@ -4,6 +4,7 @@
  */
 import type { LedgerStore } from "../../core/ledger/store.ts";
 import type { OfflineRow, OfflineStore } from "../../core/offline/contract.ts";
+import { WINDOW_PAGE_MAX, type WindowPage } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 
 export interface OfflineEngine extends OfflineStore {
@@ -35,6 +36,18 @@ export function positionOf(cursor: string | null): number {
 export function checkPageLimit(limit: number): void {
   if (Number.isInteger(limit) && limit >= 1 && limit <= PAGE_ROWS_MAX) return;
   throw new ChatifyError("bad_request", `a page holds 1 to ${PAGE_ROWS_MAX} rows, not ${limit}`);
+}
+
+export function checkWindowLimit(limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= WINDOW_PAGE_MAX) return;
+  const most = `a page holds 1 to ${WINDOW_PAGE_MAX} segments, not ${limit}`;
+  throw new ChatifyError("bad_request", most);
+}
+
+/** The page in what was found when one segment more than `limit` was asked for. */
+export function windowPageOf(found: WindowPage["segments"], limit: number): WindowPage {
+  const segments = found.slice(0, limit);
+  return { segments, cursor: found.length > limit ? (segments.at(-1)?.name ?? null) : null };
 }
 
 export function storeClosed(): ChatifyError {

@@ -5,6 +5,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { LedgerStore } from "../../core/ledger/store.ts";
 import { type OfflineRow, type OwnerEpoch, StaleEpochError } from "../../core/offline/contract.ts";
+import type { WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { OfflineEngine } from "./engine.ts";
@@ -72,6 +73,20 @@ export class ObservedStore implements OfflineEngine {
 
   count(): Promise<number> {
     return this.observe("count", (store) => store.count());
+  }
+
+  saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    return this.observe("save_window", (store) => store.saveWindow(segments));
+  }
+
+  windowPage(partition: number, cursor: string | null, limit: number, nowS: number) {
+    return this.observe("window_page", (store) => {
+      return store.windowPage(partition, cursor, limit, nowS);
+    });
+  }
+
+  sweepWindow(nowS: number, limit: number): Promise<number> {
+    return this.observe("sweep_window", (store) => store.sweepWindow(nowS, limit));
   }
 
   close(): Promise<void> {

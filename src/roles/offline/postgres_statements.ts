@@ -5,6 +5,7 @@
  */
 import { type SQL, sql } from "drizzle-orm";
 import type { OwnerEpoch } from "../../core/offline/contract.ts";
+import type { WindowSegment } from "../../core/offline/window_store.ts";
 
 /** Names the lock below among all advisory locks of the database: "chat" in ASCII. */
 const GATE = sql.raw("1667785076");
@@ -130,4 +131,27 @@ export function countRows(): SQL {
   return sql`SELECT CASE WHEN reltuples >= 1000000 THEN reltuples::bigint
       ELSE (SELECT count(*) FROM offline_messages) END AS rows
     FROM pg_class WHERE oid = 'offline_messages'::regclass`;
+}
+
+export function saveSegments(segments: readonly WindowSegment[]): SQL {
+  return sql`INSERT INTO window_segments (partition, name, expire_at, records)
+    SELECT partition, name, expire_at, records
+    FROM json_to_recordset(${JSON.stringify(segments)}::text::json)
+      AS segment (partition integer, name text, expire_at bigint, records text)
+    ON CONFLICT DO NOTHING`;
+}
+
+/** In the order of code points, as the cursor compares them, whatever the database's own order is. */
+export function segmentsAfter(partition: number, after: string, limit: number, nowS: number): SQL {
+  return sql`SELECT name, records FROM window_segments
+    WHERE partition = ${partition} AND name COLLATE "C" > ${after} AND expire_at >= ${nowS}
+    ORDER BY name COLLATE "C" LIMIT ${limit}`;
+}
+
+export function sweepSegments(nowS: number, limit: number): SQL {
+  return sql`DELETE FROM window_segments WHERE (partition, name) IN (
+      SELECT partition, name FROM window_segments WHERE expire_at < ${nowS}
+      LIMIT ${limit} FOR UPDATE SKIP LOCKED
+    )
+    RETURNING name`;
 }

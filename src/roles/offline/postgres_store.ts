@@ -11,9 +11,16 @@ import {
   type OwnerEpoch,
   StaleEpochError,
 } from "../../core/offline/contract.ts";
+import type { WindowPage, WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
-import { checkPageLimit, type OfflineEngine, positionOf } from "./engine.ts";
+import {
+  checkPageLimit,
+  checkWindowLimit,
+  type OfflineEngine,
+  positionOf,
+  windowPageOf,
+} from "./engine.ts";
 import {
   CREATE_LEDGER,
   hashOf,
@@ -32,7 +39,10 @@ import {
   type ConfirmResult,
   confirmRows,
   countRows,
+  saveSegments,
+  segmentsAfter,
   sweepExpired,
+  sweepSegments,
   usersWithRows,
 } from "./postgres_statements.ts";
 import { offlineMessages as messages } from "./schema_postgres.ts";
@@ -198,6 +208,31 @@ class PostgresStore implements OfflineEngine {
     return Number(row?.rows ?? 0);
   }
 
+  async saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    await this.writes.submit({ kind: "window", owner: null, segments });
+  }
+
+  async windowPage(
+    partition: number,
+    cursor: string | null,
+    limit: number,
+    nowS: number,
+  ): Promise<WindowPage> {
+    checkWindowLimit(limit);
+    const found = await this.pool.run((database) =>
+      database.execute<{ name: string; records: string }>(
+        segmentsAfter(partition, cursor ?? "", limit + 1, nowS),
+      ),
+    );
+    const segments = found.map(({ name, records }) => ({ name, records }));
+    return windowPageOf(segments, limit);
+  }
+
+  async sweepWindow(nowS: number, limit: number): Promise<number> {
+    const swept = await this.pool.run((database) => database.execute(sweepSegments(nowS, limit)));
+    return swept.length;
+  }
+
   async close(): Promise<void> {
     await this.writes.close();
     await this.pool.close();
@@ -209,15 +244,26 @@ class PostgresStore implements OfflineEngine {
     for (const group of byEpoch(writes)) {
       const archives = group.filter(({ kind }) => kind === "archive");
       const confirms = group.filter(({ kind }) => kind === "confirm");
+      await this.saveSegments(group);
       // A row and its confirmation in one group: the confirmation wins.
       const archived = await this.archiveAll(archives);
       const confirmed = await this.confirmAll(confirms);
       for (const write of group) {
+        if (write.kind === "window") {
+          outcomes.push(write.segments.length);
+          continue;
+        }
         const from = write.kind === "archive" ? archived : confirmed;
         outcomes.push(from.shift() as Outcome);
       }
     }
     return outcomes;
+  }
+
+  private async saveSegments(writes: readonly Write[]): Promise<void> {
+    const segments = writes.flatMap((write) => (write.kind === "window" ? write.segments : []));
+    if (segments.length === 0) return;
+    await this.pool.run((database) => database.execute(saveSegments(segments)));
   }
 
   private async archiveAll(writes: readonly Write[]): Promise<Outcome[]> {

@@ -150,6 +150,17 @@ function addInternalRoutes(app: Hono, store: OfflineEngine): void {
     async count() {
       return { rows: await store.count() };
     },
+    async saveWindow({ segments }) {
+      await store.saveWindow(segments);
+      return {};
+    },
+    async windowPage({ partition, cursor, limit, now_s }) {
+      const page = await store.windowPage(partition, cursor, limit, now_s);
+      return { segments: [...page.segments], cursor: page.cursor };
+    },
+    async sweepWindow({ now_s, limit }) {
+      return { swept: await store.sweepWindow(now_s, limit) };
+    },
   };
   const serve = <C extends OfflineCall>(name: C, handle: Handlers[C]) => {
     app.post(`${OFFLINE_INTERNAL_PATH}/${name}`, async (c) => {
@@ -169,4 +180,7 @@ function addInternalRoutes(app: Hono, store: OfflineEngine): void {
   serve("withRows", handlers.withRows);
   serve("sweep", handlers.sweep);
   serve("count", handlers.count);
+  serve("saveWindow", handlers.saveWindow);
+  serve("windowPage", handlers.windowPage);
+  serve("sweepWindow", handlers.sweepWindow);
 }

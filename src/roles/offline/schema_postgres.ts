@@ -10,6 +10,7 @@ import {
   index,
   integer,
   pgTable,
+  primaryKey,
   text,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
@@ -61,5 +62,20 @@ export const ledgerSegments = pgTable(
   (table) => [
     uniqueIndex("ledger_segments_node_number").on(table.node, table.number),
     index("ledger_segments_to").on(table.to_ms),
+  ],
+);
+
+/** Idempotency windows of logic; see core/offline/window_store.ts. */
+export const windowSegments = pgTable(
+  "window_segments",
+  {
+    partition: integer("partition").notNull(),
+    name: text("name").notNull(),
+    expire_at: bigint("expire_at", { mode: "number" }).notNull(),
+    records: text("records").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.partition, table.name] }),
+    index("window_segments_expire").on(table.expire_at),
   ],
 );

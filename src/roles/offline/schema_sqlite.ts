@@ -3,7 +3,15 @@
  * after a change to either run `bun run src/roles/offline/migrations/generate.ts`.
  */
 import { sql } from "drizzle-orm";
-import { blob, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import {
+  blob,
+  index,
+  integer,
+  primaryKey,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
 
 export const offlineMessages = sqliteTable(
   "offline_messages",
@@ -51,5 +59,20 @@ export const ledgerSegments = sqliteTable(
   (table) => [
     uniqueIndex("ledger_segments_node_number").on(table.node, table.number),
     index("ledger_segments_to").on(table.to_ms),
+  ],
+);
+
+/** Idempotency windows of logic; see core/offline/window_store.ts. */
+export const windowSegments = sqliteTable(
+  "window_segments",
+  {
+    partition: integer("partition").notNull(),
+    name: text("name").notNull(),
+    expire_at: integer("expire_at").notNull(),
+    records: text("records").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.partition, table.name] }),
+    index("window_segments_expire").on(table.expire_at),
   ],
 );

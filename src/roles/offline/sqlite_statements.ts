@@ -1,14 +1,53 @@
 /** The statements of the SQLite store, compiled once: building one costs more than running it. */
 import { and, asc, eq, gt, gte, inArray, lt, or, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
-import { offlineMessages as messages, partitionEpochs } from "./schema_sqlite.ts";
+import { offlineMessages as messages, partitionEpochs, windowSegments } from "./schema_sqlite.ts";
 
 export type SqliteStatements = ReturnType<typeof prepareStatements>;
 
 const given = sql.placeholder;
 
 export function prepareStatements(db: BunSQLiteDatabase) {
-  return { ...prepareWrites(db), ...prepareReads(db) };
+  return { ...prepareWrites(db), ...prepareReads(db), ...prepareWindows(db) };
+}
+
+function prepareWindows(db: BunSQLiteDatabase) {
+  const { expire_at, name, partition, records } = windowSegments;
+  const oldestExpired = db
+    .select({ row: sql`rowid` })
+    .from(windowSegments)
+    .where(lt(expire_at, given("now")))
+    .limit(given("limit"));
+  return {
+    saveSegment: db
+      .insert(windowSegments)
+      .values({
+        partition: given("partition"),
+        name: given("name"),
+        expire_at: given("expire_at"),
+        records: given("records"),
+      })
+      .onConflictDoNothing()
+      .prepare(),
+    segments: db
+      .select({ name, records })
+      .from(windowSegments)
+      .where(
+        and(
+          eq(partition, given("partition")),
+          gt(name, given("after")),
+          gte(expire_at, given("now")),
+        ),
+      )
+      .orderBy(asc(name))
+      .limit(given("limit"))
+      .prepare(),
+    sweepSegments: db
+      .delete(windowSegments)
+      .where(inArray(sql`rowid`, oldestExpired))
+      .returning({ name })
+      .prepare(),
+  };
 }
 
 function prepareWrites(db: BunSQLiteDatabase) {

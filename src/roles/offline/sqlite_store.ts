@@ -15,8 +15,16 @@ import {
   type OwnerEpoch,
   StaleEpochError,
 } from "../../core/offline/contract.ts";
+import type { WindowPage, WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
-import { checkPageLimit, type OfflineEngine, positionOf, storeClosed } from "./engine.ts";
+import {
+  checkPageLimit,
+  checkWindowLimit,
+  type OfflineEngine,
+  positionOf,
+  storeClosed,
+  windowPageOf,
+} from "./engine.ts";
 import {
   type AppliedMigration,
   CREATE_LEDGER,
@@ -168,6 +176,29 @@ class SqliteStore implements OfflineEngine {
     return this.guard(() => this.rows);
   }
 
+  async saveWindow(segments: readonly WindowSegment[]): Promise<void> {
+    await this.writes.submit({ kind: "window", owner: null, segments });
+  }
+
+  async windowPage(
+    partition: number,
+    cursor: string | null,
+    limit: number,
+    nowS: number,
+  ): Promise<WindowPage> {
+    checkWindowLimit(limit);
+    // No name is before the empty one.
+    const asked = { partition, after: cursor ?? "", now: nowS, limit: limit + 1 };
+    return windowPageOf(
+      this.guard(() => this.statements.segments.all(asked)),
+      limit,
+    );
+  }
+
+  async sweepWindow(nowS: number, limit: number): Promise<number> {
+    return this.guard(() => this.statements.sweepSegments.all({ now: nowS, limit }).length);
+  }
+
   async close(): Promise<void> {
     if (this.closed) return;
     await this.writes.close();
@@ -181,7 +212,8 @@ class SqliteStore implements OfflineEngine {
     const outcomes = this.guard(() => this.transact(writes));
     for (const [i, outcome] of outcomes.entries()) {
       if (typeof outcome !== "number") continue;
-      this.rows += writes[i]?.kind === "archive" ? outcome : -outcome;
+      if (writes[i]?.kind === "archive") this.rows += outcome;
+      else if (writes[i]?.kind === "confirm") this.rows -= outcome;
     }
     return outcomes;
   }
@@ -193,6 +225,8 @@ class SqliteStore implements OfflineEngine {
       const before = this.changes();
       if (write.kind === "archive") {
         for (const row of write.rows) this.statements.insert.run({ ...row });
+      } else if (write.kind === "window") {
+        for (const segment of write.segments) this.statements.saveSegment.run({ ...segment });
       } else {
         for (const { user_id, msg_ids } of write.confirmed) {
           for (const msg_id of msg_ids) this.statements.remove.run({ user_id, msg_id });

@@ -7,7 +7,7 @@ import type { OfflineStore } from "../../core/offline/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 
 export interface SweeperOptions {
-  readonly store: Pick<OfflineStore, "sweep" | "count">;
+  readonly store: Pick<OfflineStore, "sweep" | "sweepWindow" | "count">;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
 }
@@ -57,6 +57,11 @@ export class Sweeper {
           telemetry.log.info(line, "offline messages expired and were deleted");
         }
         if (swept.length < SWEEP_ROWS) break;
+        await sleep(clock, PAUSE_MS);
+      }
+      for (let batch = 0; batch < SWEEP_BATCHES_MAX && this.timer !== null; batch++) {
+        const nowS = Math.floor(clock.now() / 1_000);
+        if ((await store.sweepWindow(nowS, SWEEP_ROWS)) < SWEEP_ROWS) break;
         await sleep(clock, PAUSE_MS);
       }
       telemetry.metrics.offlineRows.set(await store.count());

@@ -7,6 +7,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { OfflineRow, OfflineStore, OwnerEpoch } from "../../core/offline/contract.ts";
+import type { WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { storeClosed } from "./engine.ts";
 
@@ -22,7 +23,8 @@ export type Write =
       readonly kind: "confirm";
       readonly owner: OwnerEpoch | null;
       readonly confirmed: Confirmed;
-    };
+    }
+  | { readonly kind: "window"; readonly owner: null; readonly segments: readonly WindowSegment[] };
 
 /** Rows that the write changed, or why it was refused while the others of its batch were not. */
 export type Outcome = number | Error;
@@ -50,6 +52,8 @@ interface Pending {
 /** Past a thousand rows per fsync, more rows gain nothing and only hold up the event loop. */
 const TRANSACTION_ROWS_MAX = 1_000;
 const PENDING_ROWS_MAX = 100_000;
+/** A full segment of a window has the bytes of so many rows. */
+const ROWS_PER_SEGMENT = 100;
 
 export class WriteQueue {
   private readonly transact: WriteQueueOptions["transact"];
@@ -132,6 +136,7 @@ export class WriteQueue {
 
 /** At least one, so that empty calls are bounded too. */
 function sizeOf(write: Write): number {
+  if (write.kind === "window") return Math.max(1, write.segments.length * ROWS_PER_SEGMENT);
   if (write.kind === "archive") return Math.max(1, write.rows.length);
   return write.confirmed.reduce((sum, { msg_ids }) => sum + msg_ids.length, 1);
 }

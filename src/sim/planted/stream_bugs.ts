@@ -1,4 +1,5 @@
 /** Mistakes around the streams: settling, reading, fencing, numbering, idempotency. */
+import type { OfflineStore } from "../../core/offline/contract.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Commit, Streams } from "../../core/streams/contract.ts";
 import type { MemoryStream } from "../../core/streams/memory_stream.ts";
@@ -31,6 +32,11 @@ function onStreams(change: (stream: MemoryStream, key: string) => void): Seams {
     },
   };
 }
+
+/** Replaces some of what logic nodes see of the store. */
+const windows = (replaced: Partial<OfflineStore>): Seams => ({
+  store: (store, { role }) => (role === "logic" ? override(store, replaced) : store),
+});
 
 /** The commit with the epoch that is current when it is applied, so that no fence stops it. */
 function unfenced(commit: Commit, { engine }: SeamContext): Commit {
@@ -160,6 +166,16 @@ export const STREAM_BUGS: readonly PlantedBug[] = [
           if (map !== "dedup") yield* streams.mapSlices(map, group, partition);
         },
       })),
+  },
+  {
+    name: "window_in_sql_forgotten_at_take_over",
+    mistake: "a new owner reads the idempotency window from Redis, and not from SQL",
+    seams: () => windows({ windowPage: async () => ({ segments: [], cursor: null }) }),
+  },
+  {
+    name: "window_dropped_unsaved",
+    mistake: "a slice of the idempotency window leaves Redis before SQL has it",
+    seams: () => windows({ saveWindow: async () => {} }),
   },
   {
     name: "unknown_commit_taken_for_done",

@@ -87,8 +87,4 @@ export function unitOf(name: string): string {
   return name.endsWith("_info") ? "–" : "count";
 }
 
-if (import.meta.main) {
-  await Bun.write(METRICS_PAGE, metricsPage(catalogue()));
-  const format = ["bunx", "biome", "format", "--write", METRICS_PAGE];
-  process.exit(await Bun.spawn(format, { stdout: "ignore" }).exited);
-}
+if (import.meta.main) await Bun.write(METRICS_PAGE, metricsPage(catalogue()));

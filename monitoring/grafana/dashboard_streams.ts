@@ -14,15 +14,21 @@ export const streamsAndPartitions: DashboardSpec = {
           queries: [[streams("chatify_stream_entries"), "{{topic}}"]],
         },
         {
-          title: "Read and not settled",
-          about: "The part of it that an owner has in hands. The rest waits to be read.",
-          queries: [[streams("chatify_stream_pending"), "{{topic}}"]],
+          title: "Read and not settled, and not read yet",
+          about: "The part of it that an owner has in hands, and the lag.",
+          queries: [
+            [streams("chatify_stream_pending"), "{{topic}}"],
+            [streams("chatify_stream_lag"), "{{topic}} not read"],
+          ],
         },
         {
           title: "Oldest entry",
           unit: "s",
-          about: "Age of the oldest unsettled entry by topic.",
-          queries: [["max by (topic) (chatify_stream_oldest_seconds)", "{{topic}}"]],
+          about: "Age of the oldest unsettled entry by topic, and of the oldest that was read.",
+          queries: [
+            ["max by (topic) (chatify_stream_oldest_seconds)", "{{topic}}"],
+            ["max by (topic) (chatify_stream_oldest_pending_seconds)", "{{topic}} read"],
+          ],
           redFrom: 30,
         },
         {

@@ -58,6 +58,11 @@ function reporter(durability: "fsync" | "replicated" | "memory", first: { id: st
   return { report, tick };
 }
 
+async function pendingIds(stream: string): Promise<string[]> {
+  const rows = (await server.admin.xpending(stream, "push", "-", "+", 10)) as [string][];
+  return rows.map(([id]) => id);
+}
+
 async function series(name: string): Promise<string[]> {
   const text = await metrics.registry.getSingleMetricAsString(`chatify_${name}`);
   return text.split("\n").filter((line) => !line.startsWith("#") && line !== "");
@@ -83,8 +88,23 @@ test("partitions that nobody owns are counted, with what waits in them", async (
   const labels = `{topic="push_task",partition="${free}"}`;
   expect(await series("stream_entries")).toContain(`chatify_stream_entries${labels} 2`);
   expect(await series("stream_pending")).toContain(`chatify_stream_pending${labels} 1`);
+  expect(await series("stream_lag")).toContain(`chatify_stream_lag${labels} 1`);
   const [age] = (await series("stream_oldest_seconds")).filter((line) => line.includes(labels));
   expect(Number(age?.split(" ")[1])).toBeGreaterThanOrEqual(0.1);
+  const pendingAges = await series("stream_oldest_pending_seconds");
+  const pendingAge = pendingAges.find((line) => line.includes(labels));
+  expect(Number(pendingAge?.split(" ")[1])).toBeGreaterThanOrEqual(0.1);
+  // What is deleted or trimmed is neither pending nor unread.
+  for (const body of ["three", "four", "five"]) await server.admin.xadd(stream, "*", "b", body);
+  await server.admin.xtrim(stream, "MAXLEN", 2);
+  await tick();
+  expect(await series("stream_entries")).toContain(`chatify_stream_entries${labels} 2`);
+  await server.admin.xack(stream, "push", ...(await pendingIds(stream)));
+  await tick();
+  expect(await series("stream_lag")).toContain(`chatify_stream_lag${labels} 2`);
+  expect(await series("stream_oldest_pending_seconds")).toContain(
+    `chatify_stream_oldest_pending_seconds${labels} 0`,
+  );
   // Its streams and those of the operator; what has an owner is the owner's to report.
   const topics = (await series("stream_entries")).map((line) => /topic="(\w+)"/.exec(line)?.[1]);
   expect(topics.sort()).toEqual(["data_report", "dead_letter", "push_task", "user_state"]);

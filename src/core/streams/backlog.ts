@@ -11,13 +11,15 @@ export interface Backlog {
   /** Unix ms at which Redis took the oldest of them; null when there is none. */
   readonly oldestMs: number | null;
   readonly pending: number;
+  /** As `oldestMs`, of those that are pending. */
+  readonly oldestPendingMs: number | null;
   /** The consumers that the pending ones were given to. */
   readonly readers: readonly string[];
 }
 
 const backlogScript = script(backlogLua);
 
-type Reply = [entries: number, oldestId: string, pending: number, readers: string[]];
+type Reply = [entries: number, oldest: string, pending: number, pendingId: string, string[]];
 
 /** Rejects as every Redis command does. All that are asked in one turn leave in one pipeline. */
 export async function readBacklog(
@@ -28,9 +30,18 @@ export async function readBacklog(
   const keys = [redis.keys.stream(topic, partition)];
   const args = [TOPICS[topic].group ?? ""];
   const reply = await redis.lane.script("pending", backlogScript, keys, args);
-  const [entries, oldestId, pending, readers] = reply as Reply;
-  const oldestMs = oldestId === "" ? null : Number(oldestId.split("-", 1)[0]);
-  return { entries, oldestMs, pending, readers };
+  const [entries, oldest, pending, oldestPending, readers] = reply as Reply;
+  return {
+    entries,
+    oldestMs: millisecondsOf(oldest),
+    pending,
+    oldestPendingMs: millisecondsOf(oldestPending),
+    readers,
+  };
+}
+
+function millisecondsOf(id: string): number | null {
+  return id === "" ? null : Number(id.split("-", 1)[0]);
 }
 
 export function reportBacklog(
@@ -41,10 +52,14 @@ export function reportBacklog(
   nowMs: number,
 ): void {
   const labels = { topic, partition: `${partition}` };
-  const ageMs = backlog.oldestMs === null ? 0 : nowMs - backlog.oldestMs;
+  const seconds = (ms: number | null) => (ms === null ? 0 : Math.max(0, nowMs - ms) / 1_000);
   metrics.streamLength.set(labels, backlog.entries);
   metrics.streamPending.set(labels, backlog.pending);
-  metrics.streamOldest.set(labels, Math.max(0, ageMs) / 1_000);
+  // Redis' own lag goes on counting what was trimmed or deleted. Here an entry is unread, pending or
+  // gone: what is there and not pending has not been read.
+  metrics.streamLag.set(labels, Math.max(0, backlog.entries - backlog.pending));
+  metrics.streamOldest.set(labels, seconds(backlog.oldestMs));
+  metrics.streamOldestPending.set(labels, seconds(backlog.oldestPendingMs));
 }
 
 /** Whoever owns the partition from now on reports it; two reports of one would be a double. */
@@ -52,5 +67,7 @@ export function forgetBacklog(metrics: Metrics, topic: Topic, partition: number)
   const labels = { topic, partition: `${partition}` };
   metrics.streamLength.remove(labels);
   metrics.streamPending.remove(labels);
+  metrics.streamLag.remove(labels);
   metrics.streamOldest.remove(labels);
+  metrics.streamOldestPending.remove(labels);
 }

@@ -154,9 +154,19 @@ function streamMetrics(make: MetricMaker) {
       "Entries of a stream that were read and are not settled; by the owner",
       stream,
     ),
+    streamLag: make.gauge(
+      "stream_lag",
+      "Entries of a stream that nobody has read yet, right under trimming; by the owner",
+      stream,
+    ),
     streamOldest: make.gauge(
       "stream_oldest_seconds",
       "Age of the oldest entry of a stream, read or not; by the owner",
+      stream,
+    ),
+    streamOldestPending: make.gauge(
+      "stream_oldest_pending_seconds",
+      "Age of the oldest entry of a stream that was read and is not settled; by the owner",
       stream,
     ),
     gaps: make.counter("stream_gaps_total", "Entries that another reader was given, by topic", {

@@ -75,7 +75,7 @@ export async function run(options: FaultOptions, tell: (text: string) => void): 
     clearInterval(measuring);
     measure(stage);
     const { done } = injector;
-    const processes = reportOn(stage.processes);
+    const processes = reportOn(stage.processes, population.devices.length);
     const evidence = { log, faults: done, lastFaultAt, left, processes, wanted: options.messages };
     const verdict = judge(evidence);
     failed = verdict.violations.length > 0;

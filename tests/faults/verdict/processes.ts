@@ -4,7 +4,7 @@ import type { RoleProcess } from "../stage/role_process.ts";
 const MIB = 1_048_576;
 /** Far above what a process of this load uses, far below what a leak reaches. */
 const RSS_BYTES_MAX = 768 * MIB;
-const DESCRIPTORS_MAX = 2_000;
+const DESCRIPTORS_MAX = 400;
 /** At rest, above what it had before the first fault: some pools keep a few connections. */
 const DESCRIPTORS_MORE_MAX = 64;
 
@@ -18,10 +18,15 @@ export interface ProcessReport {
   readonly descriptorsMax: number;
 }
 
-export function reportOn(processes: readonly RoleProcess[]): ProcessReport {
+/** `connections`: of clients, all of which may be at one gateway. */
+export function reportOn(processes: readonly RoleProcess[], connections: number): ProcessReport {
   const usage = processes.flatMap((process) => process.usage);
   return {
-    problems: processes.flatMap((each) => [...endings(each), ...bugs(each), ...usageOf(each)]),
+    problems: processes.flatMap((each) => [
+      ...endings(each),
+      ...bugs(each),
+      ...usageOf(each, connections),
+    ]),
     restarts: processes.reduce((sum, { exits }) => sum + exits.length, 0),
     rssMibMax: Math.round(Math.max(0, ...usage.map(({ rssBytes }) => rssBytes)) / MIB),
     descriptorsMax: Math.max(0, ...usage.map(({ descriptors }) => descriptors)),
@@ -44,15 +49,17 @@ function bugs(process: RoleProcess): string[] {
   return lines.slice(0, 3).map((line) => `${process.name} logged ${line.slice(0, 400)}`);
 }
 
-function usageOf({ name, usage }: RoleProcess): string[] {
+function usageOf({ name, role, usage }: RoleProcess, connections: number): string[] {
   const problems: string[] = [];
   const rss = Math.max(0, ...usage.map(({ rssBytes }) => rssBytes));
   if (rss > RSS_BYTES_MAX) problems.push(`${name} used ${Math.round(rss / MIB)} MiB`);
   const descriptors = Math.max(0, ...usage.map((each) => each.descriptors));
-  if (descriptors > DESCRIPTORS_MAX) problems.push(`${name} held ${descriptors} descriptors`);
+  const clients = role === "gateway" ? connections : 0;
+  if (descriptors > DESCRIPTORS_MAX + clients)
+    problems.push(`${name} held ${descriptors} descriptors`);
   const [first, last] = [usage[0], usage.at(-1)];
   const more = (last?.descriptors ?? 0) - (first?.descriptors ?? 0);
-  if (more > DESCRIPTORS_MORE_MAX) {
+  if (more > DESCRIPTORS_MORE_MAX + clients) {
     problems.push(`${name} holds ${more} descriptors more than before the first fault`);
   }
   return problems;

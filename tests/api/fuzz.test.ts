@@ -60,11 +60,17 @@ function textsOf(object: RouteDoc["params"]): fc.Arbitrary<Record<string, string
 }
 
 function caseOf(route: RouteDoc): fc.Arbitrary<Case> {
-  const params = textsOf(route.params).map((texts) => {
+  const made = textsOf(route.params).map((texts) => {
     const names = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => name ?? "");
     // An empty part would be another route.
     return Object.fromEntries(names.map((name) => [name, texts[name] || "ann"]));
   });
+  // What the document names in its examples is there more often than what is made up.
+  const shown = route.examples.map((example) => example.params ?? {});
+  const params = fc.oneof(
+    { weight: 3, arbitrary: made },
+    { weight: 1, arbitrary: fc.constantFrom(...shown) },
+  );
   const { body } = route;
   const json = body?.schema
     ? valuesOf(schemaOf(body.schema, "input") as Schema)

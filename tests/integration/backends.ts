@@ -8,6 +8,9 @@ import type { JobStore } from "../../src/core/jobs/contract.ts";
 import { MemoryJobs } from "../../src/core/jobs/memory_jobs.ts";
 import { RedisJobs } from "../../src/core/jobs/redis_jobs.ts";
 import { LIMITS } from "../../src/core/limits.ts";
+import type { PushStore } from "../../src/core/pushes/contract.ts";
+import { MemoryPushes } from "../../src/core/pushes/memory_pushes.ts";
+import { RedisPushes } from "../../src/core/pushes/redis_pushes.ts";
 import { createRedis, type RedisClient } from "../../src/core/redis/client.ts";
 import type { Registry } from "../../src/core/registry/contract.ts";
 import { MemoryRegistry } from "../../src/core/registry/memory_registry.ts";
@@ -19,6 +22,9 @@ import type { ReadBatch, StreamReader, Streams } from "../../src/core/streams/co
 import { directAccess, MemoryEngine } from "../../src/core/streams/memory_engine.ts";
 import { MemoryStreams } from "../../src/core/streams/memory_streams.ts";
 import { RedisStreams } from "../../src/core/streams/redis_streams.ts";
+import type { Tags } from "../../src/core/tags/contract.ts";
+import { MemoryTags } from "../../src/core/tags/memory_tags.ts";
+import { RedisTags } from "../../src/core/tags/redis_tags.ts";
 import { createMetrics } from "../../src/core/telemetry/metrics.ts";
 import { type ConsumerGroup, TOPICS, type Topic } from "../../src/core/topology.ts";
 import type { RedisTopology } from "./redis_topology.ts";
@@ -30,6 +36,7 @@ export const limits = {
   LEASE_TTL_MS: 300,
   NODE_TTL_MS: 300,
   JOB_START_DELAY_MAX_S: 10,
+  TAGS_PER_USER_MAX: 3,
 };
 export const clock = systemClock;
 /** Of push jobs; short for the same reason. */
@@ -40,6 +47,8 @@ export interface TestNode {
   readonly registry: Registry;
   readonly sessions: SessionDirectory;
   readonly jobs: JobStore;
+  readonly pushes: PushStore;
+  readonly tags: Tags;
   readonly metrics: ReturnType<typeof createMetrics>;
 }
 
@@ -82,6 +91,8 @@ export class RedisBackend implements Backend {
       streams: new RedisStreams({ redis, nodeId, clock, telemetry }),
       registry: new RedisRegistry(base),
       sessions: new RedisSessions(base),
+      pushes: new RedisPushes(base),
+      tags: new RedisTags(base),
       jobs: new RedisJobs({ ...base, retentionS }),
       metrics,
     };
@@ -121,6 +132,7 @@ export class RedisBackend implements Backend {
 
 export class MemoryBackend implements Backend {
   private readonly engine = new MemoryEngine(clock);
+  private readonly tags = new MemoryTags({ partitions, limits });
 
   async node(nodeId: string): Promise<TestNode> {
     const metrics = createMetrics();
@@ -129,6 +141,8 @@ export class MemoryBackend implements Backend {
       streams: new MemoryStreams({ ...base, nodeId, clock, telemetry: { log, metrics } }),
       registry: new MemoryRegistry(base),
       sessions: new MemorySessions(base),
+      pushes: new MemoryPushes({ ...base, access: directAccess(clock) }),
+      tags: this.tags,
       jobs: new MemoryJobs({ ...base, access: directAccess(clock), retentionS }),
       metrics,
     };

@@ -6,13 +6,14 @@ import { ChatifyError } from "../protocol/errors.ts";
 
 /** Cheap, and right more often than not: only what has such a number is looked at character by character. */
 const mayHaveLongNumber = /[[:,\s]-?\d{16}/;
-/** A string, which is left as it is, or a long whole number. */
-const stringOrLongNumber = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g;
+/** A string, which is left as it is, or a number. */
+const stringOrNumber = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
+const longWholeNumber = /^-?\d{16,}$/;
 
 /** Throws `bad_request` when it is no JSON. */
 export function parseLooseJson(text: string): unknown {
   const kept = mayHaveLongNumber.test(text)
-    ? text.replaceAll(stringOrLongNumber, (part) => (part[0] === '"' ? part : quoted(part)))
+    ? text.replaceAll(stringOrNumber, (part) => (longWholeNumber.test(part) ? quoted(part) : part))
     : text;
   try {
     return JSON.parse(kept);

@@ -5,6 +5,7 @@
 import type { Hono, MiddlewareHandler } from "hono";
 import { type Clock, type Random, sleep, systemRandom, type Timer } from "../../core/clock.ts";
 import { type RoleServer, serveRole } from "../../core/http/http_server.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import type { Present } from "../../core/ledger/present.ts";
 import type { SegmentSink } from "../../core/ledger/store.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
@@ -33,6 +34,8 @@ export interface OfflineRoleDeps {
   readonly authorize?: MiddlewareHandler;
   /** Tells push of rows that came over the public route; see OfflineAppDeps. */
   readonly announceRows?: (userId: string) => Promise<void>;
+  /** Told of messages of push jobs that are confirmed over HTTP. */
+  readonly jobs?: Pick<JobStore, "record">;
   /** How long the ledger is kept, and what tells with it where a message is; null keeps none. */
   readonly ledger?: LedgerOptions | null;
   /** How many other offline nodes live; more than none rules SQLite out. */
@@ -83,7 +86,9 @@ class Offline implements OfflineRole {
     const { clusterSecret } = config;
     const store = this.store;
     const announceRows = deps.announceRows ?? (() => Promise.resolve());
-    const base = { store, clusterSecret, authorize, announceRows, clock, random, telemetry };
+    const { jobs } = deps;
+    const own = { store, clusterSecret, authorize, announceRows, jobs };
+    const base = { ...own, clock, random, telemetry };
     const { ledger = null } = deps;
     const holders = (msgId: string, limit: number) => store.holders(msgId, limit);
     const trace = ledger === null ? null : { ...ledger, ledger: store.ledger, holders, clock };

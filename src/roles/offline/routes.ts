@@ -7,6 +7,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import type { Clock, Random } from "../../core/clock.ts";
 import { answerErrors } from "../../core/http/http_errors.ts";
 import { arrayLength, checked, parseJson } from "../../core/http/json_body.ts";
+import type { JobStore } from "../../core/jobs/contract.ts";
 import { decodeSegments, LEDGER_SEGMENTS_PATH } from "../../core/ledger/wire.ts";
 import { StaleEpochError } from "../../core/offline/contract.ts";
 import {
@@ -21,6 +22,7 @@ import {
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { OfflineEngine } from "./engine.ts";
+import { noteJobAcks } from "./job_acks.ts";
 import { AcknowledgeBody, ArchiveBody, BATCH_MAX, RetrieveQuery, toRow } from "./public_bodies.ts";
 import { addTraceRoutes, type TraceRoutesDeps } from "./trace_routes.ts";
 
@@ -38,6 +40,8 @@ export interface OfflineAppDeps {
   readonly telemetry: Telemetry;
   /** Tells the owner of the user's partition that there are rows it does not know of. */
   readonly announceRows: (userId: string) => Promise<void>;
+  /** Hears of messages of push jobs that are confirmed here; nobody does when absent. */
+  readonly jobs?: Pick<JobStore, "record"> | undefined;
 }
 
 export const allowAll: MiddlewareHandler = (_, next) => next();
@@ -74,7 +78,7 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
 
 function addPublicRoutes(
   app: Hono,
-  { announceRows, clock, store, telemetry }: OfflineAppDeps,
+  { announceRows, clock, jobs, store, telemetry }: OfflineAppDeps,
 ): void {
   app.get(`${OFFLINE_PUBLIC_PATH}/RetrieveOfflineMessages`, async (c) => {
     const query = checked(RetrieveQuery, c.req.query());
@@ -98,6 +102,7 @@ function addPublicRoutes(
     const body = await parseJson(c.req.raw);
     for (const field of ["msg_ids", "message_ids"]) refuseLong(body, field);
     const { user_id, msg_ids } = checked(AcknowledgeBody, body);
+    if (jobs !== undefined) await noteJobAcks(jobs, store, user_id, msg_ids);
     const acknowledged = await store.confirm(null, [{ user_id, msg_ids }]);
     for (const msgId of msg_ids) telemetry.ledger.confirmed(msgId, user_id);
     return c.json({ acknowledged });

@@ -18,6 +18,8 @@ export interface Options {
   /** 0: closed loop. */
   readonly rate: number;
   readonly durability: Durability;
+  /** False: LEDGER_RETENTION_HOURS=0, to see what the ledger costs. */
+  readonly ledger: boolean;
   readonly seconds: number;
   readonly warmup: number;
   readonly rounds: number;
@@ -42,6 +44,7 @@ export const USAGE = `bun run bench <${BENCHES.join("|")}>
   --in-flight N   messages on the way per user (4)
   --users N       users, in pairs (chat 200, fanout 10000, connect and idle 18000)
   --rate R        open loop: R messages a second of all users together
+  --no-ledger     messages leave no trail
   --durability D  ${DURABILITIES.join(", ")}: before each answer, once a second, never,
                   once a second with a replica that has it before each answer (fsync)
   --everysec      the same as --durability everysec
@@ -88,6 +91,7 @@ export function readOptions(args: readonly string[]): Options {
       json: { type: "boolean", default: false },
       profile: { type: "boolean", default: false },
       everysec: { type: "boolean", default: false },
+      "no-ledger": { type: "boolean", default: false },
       "via-gateway": { type: "boolean", default: false },
       processes: { type: "string" },
       replicas: { type: "string" },
@@ -120,6 +124,7 @@ export function readOptions(args: readonly string[]): Options {
     users: whole(values.users, 0),
     rate: whole(values.rate, 0),
     durability: values.everysec ? "everysec" : durabilityOf(values.durability ?? "fsync"),
+    ledger: !values["no-ledger"],
     viaGateway: values["via-gateway"],
     seconds: whole(values.seconds, 5),
     warmup: whole(values.warmup, 4),

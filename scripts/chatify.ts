@@ -13,6 +13,7 @@ import { send } from "./cli/send.ts";
 import { status } from "./cli/status.ts";
 import { token } from "./cli/token.ts";
 import { trace } from "./cli/trace.ts";
+import { vapid } from "./cli/vapid.ts";
 
 const COMMANDS: readonly Command[] = [
   token,
@@ -24,6 +25,7 @@ const COMMANDS: readonly Command[] = [
   doctor,
   deadLetter,
   apiKey,
+  vapid,
 ];
 
 function usage(): string {

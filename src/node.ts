@@ -42,6 +42,8 @@ import { createTracer } from "./core/telemetry/trace.ts";
 import { partitionOf, type Role } from "./core/topology.ts";
 import type { NodeId } from "./core/trunk/node_id.ts";
 import { TcpTrunk } from "./core/trunk/tcp_trunk.ts";
+import { Outlet } from "./core/webhooks/outlet.ts";
+import { hookOptions, sendGate } from "./node_webhooks.ts";
 import { createAccessRole } from "./roles/access/role.ts";
 import { createGatewayRole } from "./roles/gateway/role.ts";
 import { createContentCheck, parseWordList } from "./roles/logic/content_check.ts";
@@ -94,6 +96,7 @@ function createShared(
     jobs: new RedisJobs({ ...base, retentionS: config.jobRetentionDays * DAY_S }),
     relations: new RedisRelations(base),
     trunk: new TcpTrunk({ self, secret: config.clusterSecret, clock, random, telemetry, limits }),
+    hooks: new Outlet({ ...base, config: config.webhooks }),
     membership: new Membership({ registry, clock, telemetry, limits }),
     authorize: apiAuth({
       authMode: config.authMode,
@@ -139,6 +142,7 @@ export async function startNode(
   const stop = async () => {
     phase = "the process stops";
     report.stop();
+    shared.hooks.stop();
     await drain(roles, shared);
     // While the store is still there, and before its nodes forget this one.
     await trail.flush(LEDGER_FLUSH_MS);
@@ -160,6 +164,7 @@ export async function startNode(
     await join(config, shared, roles);
     phase = null;
     report.start();
+    shared.hooks.start();
   } catch (error) {
     await stop();
     throw error;
@@ -205,6 +210,7 @@ async function createRoles(
         otherOfflineNodes,
         announceRows,
         ledger: ledgerOptions(config, shared),
+        hooks: hookOptions(config, base),
       }),
     );
   }
@@ -219,7 +225,9 @@ async function createRoles(
     const { pushBacklogBytes, pushRate, pushRatePerCaller } = config;
     const push = { pushBacklogBytes, pushRate, pushRatePerCaller };
     const own = { host, port: ports.logic, ...push };
-    await run(createLogicRole({ ...base, config: own, windows: store, contentCheck, dedupSeed }));
+    const gate = sendGate(config, base);
+    const more = { windows: store, contentCheck, dedupSeed, gate };
+    await run(createLogicRole({ ...base, config: own, ...more }));
   }
   if (has("access")) await run(createAccessRole(base));
   if (has("gateway")) {

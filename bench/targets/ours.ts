@@ -15,6 +15,8 @@ export interface OursOptions {
   /** Of each role, the offline store on SQLite apart, which is one. */
   readonly replicas: number;
   readonly durability: Durability;
+  /** Absent: it is kept, as by default. */
+  readonly ledger?: boolean;
   /** Where each process leaves a CPU profile; null: none. */
   readonly profileDir: string | null;
 }
@@ -44,6 +46,7 @@ export async function startOurs(options: OursOptions): Promise<Target> {
   };
   const env = {
     ...baseEnv(options.durability),
+    ...(options.ledger === false ? { LEDGER_RETENTION_HOURS: "0" } : {}),
     ...(redis === null ? {} : { REDIS_URL: redis.url }),
   };
   try {

@@ -16,7 +16,7 @@ const PAGE = 100;
 
 /** What logic's partition worker and push's settlement write; `id` is that of the first entry. */
 const Letter = z.object({
-  topic: z.enum([...GROUP_TOPICS.logic, ...GROUP_TOPICS.push]),
+  topic: z.enum([...GROUP_TOPICS.logic, ...GROUP_TOPICS.push, "webhooks"]),
   partition: z.int().nonnegative(),
   id: z.string(),
   reason: z.string(),
@@ -192,7 +192,8 @@ async function replay(redis: RedisClient, partitions: Partitions, stored: Stored
   if (letter === null) throw new CliError("conflict", "this version cannot read it");
   if (letter.body === "") throw new CliError("conflict", "its body was not kept; drop it");
   const { group } = TOPICS[letter.topic];
-  if (group === null || letter.partition >= partitionCount(partitions, group)) {
+  const count = group === null ? 1 : partitionCount(partitions, group);
+  if (letter.partition >= count) {
     throw new CliError("conflict", `there is no partition ${letter.topic}:${letter.partition}`);
   }
   const stream = redis.keys.stream(letter.topic, letter.partition);

@@ -8,8 +8,24 @@ import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { type Random, systemRandom } from "./clock.ts";
+import {
+  fraction,
+  integer,
+  list,
+  matching,
+  port,
+  scheme,
+  secret,
+  variable,
+} from "./config_variable.ts";
 import { isRedisUrl, REDIS_URL_TAKES } from "./redis/address.ts";
 import { ROLES, type Role } from "./topology.ts";
+import {
+  WEBHOOK_VARIABLES,
+  type WebhookConfig,
+  webhookConfig,
+  webhookProblems,
+} from "./webhooks/config.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -22,21 +38,6 @@ export interface Machine {
   address(): string;
 }
 
-const list = (item: z.ZodType<string>) =>
-  z.preprocess(
-    (value) => (typeof value === "string" ? value.split(",").map((part) => part.trim()) : value),
-    z.array(item).min(1),
-  );
-const matching = (pattern: RegExp) => z.string().regex(pattern);
-const integer = (min: number, max: number) =>
-  matching(/^\d+$/).transform(Number).pipe(z.int().min(min).max(max));
-const fraction = matching(/^\d*\.?\d+$/)
-  .transform(Number)
-  .pipe(z.number().min(0).max(1));
-const port = (fallback: number) => variable(integer(0, 65_535).default(fallback), portTakes);
-const portTakes = "a port number, 0 to 65535; 0 picks a free one";
-const scheme = (...schemes: string[]) =>
-  z.string().refine((value) => URL.canParse(value) && schemes.includes(new URL(value).protocol));
 const isOrigin = (value: string) =>
   value === "*" || (URL.canParse(value) && new URL(value).origin === value);
 const allRoles: z.ZodType<readonly Role[], string> = z
@@ -44,21 +45,6 @@ const allRoles: z.ZodType<readonly Role[], string> = z
   .transform((value) => (value === "all" ? [...ROLES] : value.split(",").map((r) => r.trim())))
   .pipe(z.array(z.enum(ROLES)).min(1))
   .transform((roles) => ROLES.filter((role) => roles.includes(role)));
-
-interface Variable<S extends z.ZodType> {
-  readonly schema: S;
-  /** What the variable takes, in words: the second half of its error message. */
-  readonly takes: string;
-  readonly secret: boolean;
-}
-
-function variable<S extends z.ZodType>(schema: S, takes: string): Variable<S> {
-  return { schema, takes, secret: false };
-}
-
-function secret<S extends z.ZodType>(schema: S, takes: string): Variable<S> {
-  return { schema, takes, secret: true };
-}
 
 /** Every variable there is. `.env.example` lists the same ones; a test holds the two together. */
 export const VARIABLES = {
@@ -148,6 +134,7 @@ export const VARIABLES = {
     "a whole number of megabytes, 1 to 1048576",
   ),
   LEDGER_SAMPLE_RATIO: variable(fraction.default(1), "a fraction, 0 to 1"),
+  ...WEBHOOK_VARIABLES,
   SENSITIVE_WORDS_FILE: variable(z.string().optional(), "the path of a file, one word a line"),
   LOG_LEVEL: variable(
     z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
@@ -214,6 +201,7 @@ export interface Config {
   readonly ledgerRetentionMb: number;
   /** Share of chat messages whose straight way is in the ledger. */
   readonly ledgerSampleRatio: number;
+  readonly webhooks: WebhookConfig;
   readonly sensitiveWordsFile: string | null;
   readonly logLevel: Values["LOG_LEVEL"];
   readonly otlpEndpoint: string | null;
@@ -289,6 +277,7 @@ function contradictions(values: Values, facts: Facts): [VariableName, string][] 
   const checksTokens = facts.authMode === "jwt" && roles.includes("gateway");
   const hasKey = values.JWT_SECRET !== undefined || values.JWKS_URL !== undefined;
   need(!checksTokens || hasKey, "JWT_SECRET", "AUTH_MODE=jwt needs JWT_SECRET or JWKS_URL");
+  for (const [name, reason] of webhookProblems(values)) need(false, name, reason);
   return [...found, ...portClashes(values, roles)];
 }
 
@@ -344,6 +333,7 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     ledgerRetentionHours: values.LEDGER_RETENTION_HOURS,
     ledgerRetentionMb: values.LEDGER_RETENTION_MB,
     ledgerSampleRatio: values.LEDGER_SAMPLE_RATIO,
+    webhooks: webhookConfig(values, dev),
     sensitiveWordsFile: values.SENSITIVE_WORDS_FILE ?? null,
     logLevel: values.LOG_LEVEL,
     otlpEndpoint: values.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,

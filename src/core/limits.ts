@@ -120,6 +120,13 @@ export const LIMITS = {
   /** Sealed segments that wait in one process for the store; more: dropped, and counted. */
   LEDGER_PENDING_BYTES_MAX: 16_777_216,
 
+  /** Events that wait to be told to webhooks and Web Push; more: not taken, and counted. */
+  WEBHOOK_QUEUE_MAX: 100_000,
+  /** Attempts to tell an event, over some hours; after the last it goes to dead_letter. */
+  WEBHOOK_ATTEMPTS_MAX: 10,
+  /** Browsers of one user that Web Push reaches; more: the oldest is forgotten. */
+  WEB_PUSH_SUBSCRIPTIONS_MAX: 10,
+
   /** Time a process has from SIGTERM to its exit. */
   DRAIN_MS: 8_000,
   /** Clients of a draining gateway are told to come back spread over this time. */

@@ -37,6 +37,8 @@ export const TOPICS = {
   },
   /** DATAREPORT messages, for the operator's own consumers; bounded by DATA_REPORT_ENTRIES_MAX. */
   data_report: { producers: ["logic"], group: null, partitionKey: "none", partitions: 1 },
+  /** What webhooks and Web Push are to tell; taken by the offline role, bounded at its producers. */
+  webhooks: { producers: ["logic", "push"], group: null, partitionKey: "none", partitions: 1 },
   /** Entries that could not be processed, with the reason; bounded, inspected with the CLI. */
   dead_letter: { producers: ["logic", "push"], group: null, partitionKey: "none", partitions: 1 },
 } as const satisfies Record<string, StreamTopic>;

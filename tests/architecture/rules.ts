@@ -49,7 +49,9 @@ function resolvedImports(file: SourceFile): string[] {
   );
 }
 
-const isLocal = (path: string) => /^(src|sdk|web|tests|scripts|bench|package\.json)\b/.test(path);
+// A package may be called web-push: only what is a path is ours.
+const isLocal = (path: string) =>
+  /^((src|sdk|web|tests|scripts|bench)\/|package\.json$)/.test(path);
 
 type Layer = "main" | "sim" | "roles" | "core" | "protocol" | "sdk" | "web" | "outside";
 

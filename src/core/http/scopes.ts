@@ -14,6 +14,8 @@ const RULES: readonly Rule[] = [
   ["GET", /^\/chatify\/logic\/v1\/pushJobs(\/|$)/, ["push", "read"]],
   ["POST", /^\/chatify\/logic\/v1\/pushJobs\//, ["push"]],
   ["DELETE", /^\/chatify\/logic\/v1\/pushJobs\//, ["push"]],
+  ["POST", /^\/chatify\/offline\/v1\/webPush\/subscriptions$/, ["push"]],
+  ["DELETE", /^\/chatify\/offline\/v1\/webPush\/subscriptions$/, ["push"]],
   ["POST", /^\/chatify\/push\/v1\/BatchQueryOnline$/, ["read"]],
   ["GET", /^\/chatify\//, ["read"]],
 ];

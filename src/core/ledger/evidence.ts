@@ -190,6 +190,8 @@ function letterMatcher(
 ): (letter: DeadLetter) => boolean {
   const item = place === null ? "" : `${place.entryId}#${place.index}`;
   return ({ body, entry, topic }) => {
+    // An event about a message that nobody wanted to hear of is not the message.
+    if (topic === "webhooks") return false;
     if (topic === "chat_input" && place !== null && msgId !== null) {
       return entry === place.entryId || entry === item;
     }

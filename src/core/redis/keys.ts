@@ -60,6 +60,26 @@ export class Keys {
     return `${this.before}blocked_by:{${this.tag(userPartition)}}:${userId}`;
   }
 
+  /** Sorted set: event id → unix ms at which it is due, or at which whoever took it has failed. */
+  hooksDue(): string {
+    return `${this.before}webhooks:{hooks}:due`;
+  }
+
+  /** Hash: event id → the event, which waits to be told. */
+  hookEvents(): string {
+    return `${this.before}webhooks:{hooks}:events`;
+  }
+
+  /** Set: users of whom it was told last that they are online. */
+  hooksOnline(): string {
+    return `${this.before}webhooks:{hooks}:online`;
+  }
+
+  /** Hash: a digest of the endpoint → the subscription of a user's browser. */
+  webPush(user: string): string {
+    return `${this.before}web_push:{${user}}`;
+  }
+
   stream(topic: Topic, partition: number): string {
     if (TOPICS[topic].partitions === 1) return `${this.before}${topic}`;
     return `${this.before}${topic}:{${this.tag(partition)}}`;

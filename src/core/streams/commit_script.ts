@@ -11,6 +11,8 @@ export const commitScript: Script = script(commitLua);
 /** Only the streams that nobody settles are trimmed; the others are exactly what is unsettled. */
 export function maxLength(topic: Topic): number {
   if (topic === "dead_letter") return LIMITS.DEAD_LETTER_ENTRIES_MAX;
+  // Its producers stop long before; this is for the case that they cannot see how full it is.
+  if (topic === "webhooks") return LIMITS.WEBHOOK_QUEUE_MAX * 2;
   return topic === "data_report" ? LIMITS.DATA_REPORT_ENTRIES_MAX : 0;
 }
 

@@ -36,6 +36,7 @@ export const STORE_OPERATIONS = [
   "save_window",
   "window_page",
   "sweep_window",
+  "row",
 ];
 export const AUTH_REASONS = [
   "no_token",
@@ -56,6 +57,7 @@ export const DROP_REASONS = [
   "signal",
   "watches_full",
   "window_full",
+  "webhooks_full",
 ];
 
 /** USER_PARTITIONS and CHAT_PARTITIONS are 1 024 at most. */
@@ -111,6 +113,7 @@ export const REDIS_OPERATIONS = [
   "trace",
   "unblock",
   "unregister",
+  "webhooks",
   ...RELATIONS_OPERATIONS,
 ];
 /** A pattern although it is a list: nineteen buckets for each from the start would be too many. */

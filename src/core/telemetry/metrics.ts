@@ -39,6 +39,7 @@ export function createMetrics() {
     ...clientMetrics(make),
     ...messageMetrics(make),
     ...exceptionMetrics(make),
+    ...hookMetrics(make),
     ...streamMetrics(make),
     ...clusterMetrics(make),
     ...storageMetrics(make),
@@ -135,8 +136,31 @@ function exceptionMetrics(make: MetricMaker) {
       stage: ["logic", "ack"],
     }),
     deadLetters: make.counter("dead_letters_total", "Entries given up, by reason", {
-      reason: ["entry_not_decodable", "item_not_decodable"],
+      reason: ["entry_not_decodable", "item_not_decodable", "webhook_failed"],
     }),
+  };
+}
+
+function hookMetrics(make: MetricMaker) {
+  make.section("Webhooks and Web Push");
+  return {
+    hookEvents: make.counter("webhook_events_total", "Events by what became of an attempt", {
+      channel: ["webhook", "web_push"],
+      outcome: ["delivered", "retried", "given_up", "cancelled", "gone"],
+    }),
+    hookSeconds: make.histogram("webhook_seconds", "From an attempt to its answer", LATENCY, {
+      channel: ["webhook", "web_push"],
+    }),
+    hookWaiting: make.gauge(
+      "webhook_waiting",
+      "Events that wait to be told, now or later; by the node that tells them",
+    ),
+    gateSeconds: make.hotHistogram(
+      "gate_seconds",
+      "What the check before sending took, per request; messages waited for it",
+      LATENCY,
+    ),
+    gateFailures: make.counter("gate_failures_total", "Requests to the gate without an answer"),
   };
 }
 

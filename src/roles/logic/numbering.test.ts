@@ -52,6 +52,7 @@ function context(...conversations: Conversation[]): NumberingContext {
     dedupSeed: 1n,
     contentCheck: createContentCheck(["forbidden fruit"]),
     conversations: new Map(conversations.map((c) => [c.id, c])),
+    refusals: new Map(),
     nowMs: NOW,
   };
 }

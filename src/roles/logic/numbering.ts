@@ -13,6 +13,7 @@ import type { ContentCheck } from "./content_check.ts";
 import type { Conversation } from "./conversations.ts";
 import { type DedupKey, type DedupRecord, dedupKey } from "./dedup_records.ts";
 import type { DedupWindow } from "./dedup_window.ts";
+import type { Refusals } from "./send_gate.ts";
 
 /** An entry of `chat_input` with its items decoded; `items` is null when it cannot be. */
 export interface DecodedEntry {
@@ -74,6 +75,8 @@ export interface NumberingContext {
   readonly contentCheck: ContentCheck;
   readonly conversations: ReadonlyMap<string, Conversation>;
   readonly nowMs: number;
+  /** What the gate refused; empty without one. */
+  readonly refusals: Refusals;
 }
 
 export function newNumbering(): Numbering {
@@ -166,7 +169,8 @@ function refuse(
   conversation: Conversation | undefined,
 ): ChatifyError | null {
   const content = context.contentCheck(input, context.nowMs);
-  if (content !== null || input.messageType === "DATAREPORT") return content;
+  const early = content ?? context.refusals.get(input) ?? null;
+  if (early !== null || input.messageType === "DATAREPORT") return early;
   if (conversation === undefined) throw new Error("a conversation of the batch was not loaded");
   if (input.targetType === "GROUP") {
     if (conversation.group === null) return new ChatifyError("not_found", "there is no such group");
@@ -226,7 +230,12 @@ function addTask(out: Numbering, partition: number, task: PushTask): void {
  * Message (a test compares the two), in a third of its time. Ids are known to hold nothing that JSON
  * escapes; what clients write freely is quoted.
  */
-function encodeMessage(input: ChatInput, msgId: string, seq: number, timestamp: number): string {
+export function encodeMessage(
+  input: ChatInput,
+  msgId: string,
+  seq: number,
+  timestamp: number,
+): string {
   const { conversationId, expireTime, fromUserId, messageType, targetType, toUserId } = input;
   return (
     `{"msg_id":"${msgId}","message_type":"${messageType}","from_user_id":"${fromUserId}",` +

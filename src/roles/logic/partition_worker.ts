@@ -11,6 +11,7 @@ import { GenerationCache } from "../../core/generation_cache.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { WindowStore } from "../../core/offline/window_store.ts";
+import type { ChatInput } from "../../core/protocol/chat_input.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import { CommitTurns } from "../../core/streams/commit_turns.ts";
@@ -23,8 +24,10 @@ import {
 } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
+import type { HookOutlet } from "../../core/webhooks/contract.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
+import { dedupKey } from "./dedup_records.ts";
 import { DedupWindow } from "./dedup_window.ts";
 import { recordDecisions } from "./number_ledger.ts";
 import { openTraces, recordTraces, type Traces } from "./number_traces.ts";
@@ -37,6 +40,8 @@ import {
   numberEntry,
   type Reply,
 } from "./numbering.ts";
+import type { Refusals, SendGate } from "./send_gate.ts";
+import { sentAppends } from "./sent_notices.ts";
 import { CHARS_PER_RECORD, WindowSpill } from "./window_spill.ts";
 
 export interface PartitionWorkerDeps {
@@ -51,6 +56,9 @@ export interface PartitionWorkerDeps {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly limits: Limits;
+  /** Null: nobody is asked before a message is sent. */
+  readonly gate: SendGate | null;
+  readonly hooks: HookOutlet;
   readonly reply: (replies: readonly Reply[]) => void;
   /** Called once when a later owner exists. */
   readonly onFenced: () => void;
@@ -59,6 +67,7 @@ export interface PartitionWorkerDeps {
 }
 
 const RETRY_MS = 200;
+const NO_REFUSALS: Refusals = new Map();
 const SETTLED_REMEMBERED = 4_096;
 const QUEUE_HIGH = 512;
 const QUEUE_LOW = 64;
@@ -143,6 +152,7 @@ export class PartitionWorker {
     }
     const conversations = await this.loadFor(entries);
     if (conversations === null) return;
+    const refusals = await this.askGate(entries);
     const out = newNumbering();
     const { clock, contentCheck, dedupSeed, limits, partition, partitions } = this.deps;
     const nowMs = clock.now();
@@ -156,6 +166,7 @@ export class PartitionWorker {
       contentCheck,
       conversations,
       nowMs,
+      refusals,
     };
     for (const entry of entries) numberEntry(out, context, entry);
     if (!(await this.commit(this.toCommit(entries, out)))) return;
@@ -186,6 +197,19 @@ export class PartitionWorker {
     return this.untilDone("load", () => this.conversations.load(ids));
   }
 
+  /** Messages that are known already are not asked about: their answer stands. */
+  private async askGate(entries: readonly DecodedEntry[]): Promise<Refusals> {
+    const { dedupSeed, gate } = this.deps;
+    if (gate === null) return NO_REFUSALS;
+    const unknown = entries
+      .flatMap(({ items }) => items ?? [])
+      .filter((input) => {
+        if (input === null || isNotice(input)) return false;
+        return this.dedup.find(dedupKey(dedupSeed, input.fromUserId, input.clientMsgId)) === null;
+      });
+    return gate.check(unknown as ChatInput[]);
+  }
+
   private toCommit(entries: readonly DecodedEntry[], out: Numbering): Commit {
     const { epoch, limits, partition, telemetry } = this.deps;
     const appends: Append[] = [];
@@ -196,6 +220,7 @@ export class PartitionWorker {
         appends.push({ topic: "push_task", partition: q, body });
       }
     }
+    appends.push(...sentAppends(this.deps.hooks, out));
     for (const body of out.reports) appends.push({ topic: "data_report", partition: 0, body });
     for (const poison of out.poison) {
       const body = JSON.stringify({ topic: "chat_input", partition, ...poison });

@@ -25,6 +25,7 @@ import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { Trunk } from "../../core/trunk/contract.ts";
 import type { SignalTuple } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
+import { closedOutlet, type HookOutlet } from "../../core/webhooks/contract.ts";
 import { createLogicApi } from "./api.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { JobIntake } from "./job_intake.ts";
@@ -35,6 +36,7 @@ import { PushGate } from "./push_gate.ts";
 import { PushOnce } from "./push_once.ts";
 import { PushRates } from "./push_rates.ts";
 import { sendReplies } from "./replies.ts";
+import type { SendGate } from "./send_gate.ts";
 import { resolveSignals } from "./signals.ts";
 import { SystemPushIntake } from "./system_push.ts";
 
@@ -70,6 +72,9 @@ export interface LogicDeps {
   readonly limits: Limits;
   /** Opens the HTTP listener; `serveRole` when absent. The simulator has no sockets. */
   readonly serve?: typeof serveRole;
+  /** Asked before messages are sent, where there is one. */
+  readonly gate?: SendGate | null;
+  readonly hooks?: HookOutlet;
 }
 
 export interface LogicRole extends Service {
@@ -184,6 +189,8 @@ class Logic implements LogicRole {
   private acquired({ partition, epoch }: OwnedPartition): void {
     const worker = new PartitionWorker({
       ...this.deps,
+      gate: this.deps.gate ?? null,
+      hooks: this.deps.hooks ?? closedOutlet,
       partition,
       epoch,
       reply: (replies) => sendReplies(this.deps.trunk, replies),

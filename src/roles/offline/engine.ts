@@ -17,6 +17,8 @@ export interface OfflineEngine extends OfflineStore {
   archiveUnfenced(rows: readonly OfflineRow[]): Promise<void>;
   /** Who has this message in the store, in the order of their ids; at most `limit` of them. */
   holders(msgId: string, limit: number): Promise<OfflineRow[]>;
+  /** The message in the store of this user; null when it is not there. */
+  row(userId: string, msgId: string): Promise<OfflineRow | null>;
   readonly ledger: LedgerStore;
   /** Finishes the writes under way, then closes; every later call is refused as unavailable. */
   close(): Promise<void>;

@@ -59,6 +59,10 @@ export class ObservedStore implements OfflineEngine {
     return this.observe("sweep", (store) => store.sweep(nowS, limit));
   }
 
+  row(userId: string, msgId: string): Promise<OfflineRow | null> {
+    return this.observe("row", (store) => store.row(userId, msgId));
+  }
+
   holders(msgId: string, limit: number): Promise<OfflineRow[]> {
     return this.observe("holders", (store) => store.holders(msgId, limit));
   }

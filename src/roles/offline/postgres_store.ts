@@ -187,6 +187,16 @@ class PostgresStore implements OfflineEngine {
     return found.map(({ position: _, ...row }) => row);
   }
 
+  async row(userId: string, msgId: string): Promise<OfflineRow | null> {
+    const named = and(eq(messages.user_id, userId), eq(messages.msg_id, msgId));
+    const [found] = await this.pool.run((database) =>
+      database.select().from(messages).where(named),
+    );
+    if (found === undefined) return null;
+    const { position: _, ...row } = found;
+    return row;
+  }
+
   async withRows(userIds: readonly string[]): Promise<string[]> {
     const rows = await this.pool.run((database) =>
       database.execute<{ user_id: string }>(usersWithRows(userIds)),

@@ -18,6 +18,8 @@ import { ObservedStore } from "./observed_store.ts";
 import { openOfflineStore, sqlitePath } from "./open_store.ts";
 import { createOfflineApp, refuseAll } from "./routes.ts";
 import { Sweeper } from "./sweeper.ts";
+import type { WebPushRoutesDeps } from "./web_push/routes.ts";
+import type { Dispatcher, DispatcherDeps } from "./webhooks/dispatcher.ts";
 
 export interface OfflineRoleDeps {
   readonly config: {
@@ -38,6 +40,8 @@ export interface OfflineRoleDeps {
   readonly jobs?: Pick<JobStore, "record">;
   /** How long the ledger is kept, and what tells with it where a message is; null keeps none. */
   readonly ledger?: LedgerOptions | null;
+  /** Webhooks and Web Push; absent where there is no Redis to keep what is to be told. */
+  readonly hooks?: HookOptions;
   /** How many other offline nodes live; more than none rules SQLite out. */
   readonly otherOfflineNodes?: () => Promise<number>;
 }
@@ -48,6 +52,12 @@ export interface LedgerOptions {
   readonly present: Present;
   /** Makes what this process recorded findable. */
   readonly flush: () => Promise<void>;
+}
+
+export interface HookOptions {
+  readonly webPush: WebPushRoutesDeps;
+  /** Null where nobody is to be told anything. */
+  readonly dispatcher: (row: DispatcherDeps["row"]) => Dispatcher | null;
 }
 
 export interface OfflineRole extends Service {
@@ -74,6 +84,7 @@ class Offline implements OfflineRole {
   readonly store: ObservedStore;
   private readonly sweeper: Sweeper;
   private readonly keeper: LedgerKeeper | null;
+  private readonly dispatcher: Dispatcher | null;
   private engine: OfflineEngine | null = null;
   private server: RoleServer | null = null;
   private probe: Timer | null = null;
@@ -92,7 +103,9 @@ class Offline implements OfflineRole {
     const { ledger = null } = deps;
     const holders = (msgId: string, limit: number) => store.holders(msgId, limit);
     const trace = ledger === null ? null : { ...ledger, ledger: store.ledger, holders, clock };
-    this.app = createOfflineApp({ ...base, trace });
+    const webPush = deps.hooks?.webPush ?? null;
+    this.app = createOfflineApp({ ...base, trace, webPush });
+    this.dispatcher = deps.hooks?.dispatcher((user, msgId) => store.row(user, msgId)) ?? null;
     this.keeper = ledger && new LedgerKeeper({ ...ledger, ledger: store.ledger, clock, telemetry });
     this.sweeper = new Sweeper({ store, clock, telemetry });
   }
@@ -120,6 +133,7 @@ class Offline implements OfflineRole {
     }
     this.sweeper.start();
     this.keeper?.start();
+    this.dispatcher?.start();
     this.probe = clock.every(PROBE_EVERY_MS, () => void this.ask());
     telemetry.log.info(
       { engine: this.engine.engine, port: this.port },
@@ -142,7 +156,7 @@ class Offline implements OfflineRole {
   async stop(): Promise<void> {
     this.probe?.cancel();
     await this.server?.stop();
-    await Promise.all([this.sweeper.stop(), this.keeper?.stop()]);
+    await Promise.all([this.sweeper.stop(), this.keeper?.stop(), this.dispatcher?.stop()]);
     await this.closeStore();
   }
 

@@ -25,12 +25,14 @@ import type { OfflineEngine } from "./engine.ts";
 import { noteJobAcks } from "./job_acks.ts";
 import { AcknowledgeBody, ArchiveBody, BATCH_MAX, RetrieveQuery, toRow } from "./public_bodies.ts";
 import { addTraceRoutes, type TraceRoutesDeps } from "./trace_routes.ts";
+import { addWebPushRoutes, type WebPushRoutesDeps } from "./web_push/routes.ts";
 
 export const OFFLINE_PUBLIC_PATH = "/chatify/offline/v1";
 
 export interface OfflineAppDeps {
   /** Null where no ledger is kept: then there are no routes that ask it. */
   readonly trace?: TraceRoutesDeps | null;
+  readonly webPush?: WebPushRoutesDeps | null;
   readonly store: OfflineEngine;
   readonly clusterSecret: string;
   /** Runs before every public route and throws what refuses the caller. */
@@ -60,6 +62,7 @@ export function createOfflineApp(deps: OfflineAppDeps): Hono {
   app.use(`${OFFLINE_PUBLIC_PATH}/*`, deps.authorize);
   addPublicRoutes(app, deps);
   if (deps.trace) addTraceRoutes(app, OFFLINE_PUBLIC_PATH, deps.trace);
+  addWebPushRoutes(app, OFFLINE_PUBLIC_PATH, deps.webPush ?? null);
   app.use(`${OFFLINE_INTERNAL_PATH}/*`, async (c, next) => {
     const presented = c.req.header(CLUSTER_SECRET_HEADER) ?? null;
     if (!isClusterSecret(presented, deps.clusterSecret)) {

@@ -117,6 +117,11 @@ function prepareReads(db: BunSQLiteDatabase) {
       .from(messages)
       .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
       .prepare(),
+    row: db
+      .select()
+      .from(messages)
+      .where(and(eq(messages.user_id, given("user_id")), eq(messages.msg_id, given("msg_id"))))
+      .prepare(),
     holders: db
       .select()
       .from(messages)

@@ -160,6 +160,13 @@ class SqliteStore implements OfflineEngine {
     return found.map(({ position: _, ...row }) => row);
   }
 
+  async row(user_id: string, msg_id: string): Promise<OfflineRow | null> {
+    const found = this.guard(() => this.statements.row.get({ user_id, msg_id }));
+    if (found === undefined) return null;
+    const { position: _, ...row } = found;
+    return row;
+  }
+
   async withRows(userIds: readonly string[]): Promise<string[]> {
     return this.guard(() =>
       userIds.filter((user_id) => this.statements.exists.get({ user_id }) !== undefined),

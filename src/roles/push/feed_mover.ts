@@ -28,6 +28,8 @@ export interface FeedMoverDeps {
   readonly limits: Limits;
   /** A recipient of an entry is settled. */
   readonly settleEntry: (entry: OpenEntry) => void;
+  /** It is stored and nobody has confirmed it: somebody outside may want to hear of that later. */
+  readonly undelivered: (item: Item) => void;
   /** What became of a message; told before whatever settles it. */
   readonly outcome: (msgId: string, bits: number) => void;
 }
@@ -133,6 +135,7 @@ export class FeedMover {
       item.entry = null;
       const reason = item.sentAt === 0 ? "offline" : "unacked";
       this.deps.telemetry.ledger.stored(item.msgId, feed.user, reason);
+      if (!item.done) this.deps.undelivered(item);
       this.deps.settleEntry(entry);
       if (item.done) this.deps.archive.confirm(feed, item.msgId);
       // An item that was never sent comes back with the replay; one that was may still be acked.

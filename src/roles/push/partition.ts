@@ -16,6 +16,7 @@ import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Topic } from "../../core/topology.ts";
 import type { Address } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
+import { closedOutlet, type HookOutlet } from "../../core/webhooks/contract.ts";
 import { Archive } from "./archive.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed, sessionKey } from "./feed.ts";
@@ -41,6 +42,7 @@ export interface PartitionDeps {
   readonly limits: Limits;
   /** Feeds kept in memory; more: idle ones are forgotten and asked for again when needed. */
   readonly feedsMax: number;
+  readonly hooks?: HookOutlet;
   readonly onFenced: () => void;
   /** Called when more is unsettled than should be, and when there is room again. */
   readonly onPressure: (high: boolean) => void;
@@ -63,6 +65,7 @@ export class PushPartition {
   private readonly deadlines = new Deadlines();
   private readonly mover: FeedMover;
   private readonly turn: TurnClock;
+  private readonly hooks: HookOutlet;
   private unsettled = 0;
   private high = false;
   private stopped = false;
@@ -70,6 +73,7 @@ export class PushPartition {
   constructor(deps: PartitionDeps) {
     this.deps = deps;
     this.turn = new TurnClock(deps.clock);
+    this.hooks = deps.hooks ?? closedOutlet;
     const { clock, epoch, partition, telemetry } = deps;
     const fence = { group: "push" as const, partition, epoch };
     const onFenced = () => this.fenced();
@@ -102,6 +106,11 @@ export class PushPartition {
       archive: this.archive,
       replay: this.replay,
       settleEntry: (entry) => this.settleEntry(entry),
+      undelivered: ({ acceptedAt, feed, msgId }) => {
+        if (!this.hooks.takes("undelivered", 1)) return;
+        const due = acceptedAt + this.hooks.undeliveredAfterMs;
+        this.settlement.notify(["undelivered", feed.user, msgId, due]);
+      },
       outcome: (msgId, bits) => this.settlement.outcome(msgId, bits),
     });
     this.presence = new PresenceLoader(deps.directory, clock, telemetry, (user, found) =>
@@ -238,7 +247,10 @@ export class PushPartition {
     let events: UserStateEvent[];
     try {
       events = JSON.parse(entry.body) as UserStateEvent[];
-      for (const [kind, user] of events) {
+      for (const [kind, user, , , , , epoch] of events) {
+        if (kind !== "stored" && this.hooks.takes("presence", 1)) {
+          this.settlement.notify(["presence", user, epoch, this.deps.clock.now()]);
+        }
         if (kind === "stored") this.rowsFromElsewhere(user);
         if (kind === "offline" && !this.feeds.has(user) && !this.deps.watches.has(user)) continue;
         this.presence.request(user);

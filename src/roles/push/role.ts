@@ -20,6 +20,7 @@ import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { Trunk } from "../../core/trunk/contract.ts";
 import type { ToPush } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
+import type { HookOutlet } from "../../core/webhooks/contract.ts";
 import { createPushApi, type PushApiDeps } from "./api.ts";
 import { DeadSessions } from "./dead_sessions.ts";
 import { Evictions } from "./evictions.ts";
@@ -46,6 +47,7 @@ export interface PushDeps {
   readonly limits: Limits;
   /** Opens the HTTP listener; `serveRole` when absent. The simulator has no sockets. */
   readonly serve?: typeof serveRole;
+  readonly hooks?: HookOutlet;
 }
 
 export interface PushRole extends Service {

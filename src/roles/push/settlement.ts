@@ -22,6 +22,7 @@ import {
 } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Topic } from "../../core/topology.ts";
+import { type HookNotice, hookAppends } from "../../core/webhooks/contract.ts";
 import { JobOutcomes } from "./job_outcomes.ts";
 
 /** A stream entry with what in it is not settled yet. */
@@ -50,6 +51,7 @@ export class Settlement {
   private ids = new Map<Topic, string[]>();
   private marks = new Map<string, boolean>();
   private letters: Append[] = [];
+  private notices: HookNotice[] = [];
   private waiters: (() => void)[] = [];
   private readonly outcomes = new JobOutcomes();
   private stopped = false;
@@ -111,6 +113,12 @@ export class Settlement {
     return this.written();
   }
 
+  /** For webhooks: leaves in the commit that settles what it is about. */
+  notify(notice: HookNotice): void {
+    this.notices.push(notice);
+    this.loop.wake();
+  }
+
   /** Resolves once the marks of these users are durable; never if the partition is lost before. */
   mark(users: readonly string[]): Promise<void> {
     for (const user of users) this.marks.set(user, true);
@@ -133,9 +141,10 @@ export class Settlement {
 
   private async flush(): Promise<void> {
     if (this.stopped) return;
-    const { ids, letters, marks, waiters } = this;
+    const { ids, letters, marks, notices, waiters } = this;
     this.ids = new Map();
     this.letters = [];
+    this.notices = [];
     this.marks = new Map();
     this.waiters = [];
     if (!(await this.recorded())) return;
@@ -150,7 +159,9 @@ export class Settlement {
         turn: this.turns.next(),
         ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
         ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
-        ...(letters.length > 0 ? { appends: letters } : {}),
+        ...(letters.length + notices.length > 0
+          ? { appends: [...letters, ...hookAppends(notices)] }
+          : {}),
         settles: [...ids].map(([topic, own]) => ({ topic, ids: own })),
       }));
     if (!done) return;

@@ -205,6 +205,20 @@ async function drainGateway(hub: Hub, parts: Parts): Promise<void> {
   hub.stop();
 }
 
+/** Posts text that is read as it comes; rejects as `post` does. */
+export async function upload(app: Hono, path: string, text: string): Promise<Response> {
+  // Made here: what Bun makes of a text needs turns of the real event loop to be read.
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode(text));
+      controller.close();
+    },
+  });
+  const response = await app.fetch(new Request(`http://sim${path}`, { method: "POST", body }));
+  if (response.status >= 500) throw new ChatifyError("unavailable", `HTTP ${response.status}`);
+  return response;
+}
+
 /** Asks an HTTP application as a client would; null when the process died before it answered. */
 export async function post(
   app: Hono,

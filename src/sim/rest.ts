@@ -1,4 +1,7 @@
 /** What must not be left once nothing happens any more and everybody has acked everything. */
+
+import { sumOf } from "../core/jobs/contract.ts";
+import { countsOf } from "../core/jobs/memory_job.ts";
 import { TOPICS, type Topic } from "../core/topology.ts";
 import { type Cluster, PARTITIONS } from "./cluster.ts";
 import type { Device } from "./device.ts";
@@ -9,6 +12,7 @@ export function lookAtRest(cluster: Cluster, devices: readonly Device[], nowMs: 
     ...unsettled(cluster),
     ...rows(cluster, nowMs),
     ...marks(cluster),
+    ...jobs(cluster),
     ...sessions(cluster, devices),
   ];
 }
@@ -42,6 +46,18 @@ function marks({ engine }: Cluster): string[] {
     }
   }
   return left;
+}
+
+/** A job that was taken in has ended, everybody it was for is in one state, and that is final. */
+function jobs({ engine }: Cluster): string[] {
+  return [...engine.jobs.values()].flatMap(({ parts, record }) => {
+    const { accepted, acked, expired, ...counts } = sumOf(parts.map(countsOf));
+    const open = counts.waiting + counts.inFlight + counts.stored;
+    const isWhole = acked + expired + counts.cancelled === accepted && open === 0;
+    if (record.state === "finished" && isWhole) return [];
+    const text = JSON.stringify({ accepted, acked, expired, ...counts });
+    return [`job ${record.id} is ${record.state}, and its counts are ${text}`];
+  });
 }
 
 /** The directory is to know exactly the devices that are connected. */

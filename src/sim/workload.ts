@@ -2,7 +2,7 @@
 import type { Cluster } from "./cluster.ts";
 import type { Device, Operation } from "./device.ts";
 import type { History } from "./history.ts";
-import { post } from "./node.ts";
+import { post, upload } from "./node.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SeededRandom } from "./seeded_random.ts";
 
@@ -17,6 +17,7 @@ export interface WorkloadDeps {
 
 const HTTP_TIMEOUT_MS = 8_000;
 const GROUPS = ["g1", "g2"];
+const JOBS_PATH = "/chatify/logic/v1/pushJobs";
 const GROUP_PATH = "/chatify/logic/v1/groups";
 
 export class Workload {
@@ -44,6 +45,7 @@ export class Workload {
     }
     for (let i = 0; i < 3; i++) scheduler.at(random.between(from, to), () => this.changeGroup());
     for (let i = 0; i < 3; i++) scheduler.at(random.between(from, to), () => this.push());
+    for (let i = 0; i < 2; i++) scheduler.at(random.between(from, to), () => this.pushJob());
   }
 
   /** Trouble attracts traffic: several users write at once, a moment apart. */
@@ -112,6 +114,25 @@ export class Workload {
     const done = this.once((outcome) => history.add({ ...event, outcome }));
     post(node.app, "/chatify/logic/v1/sendSystemPush", body).then(
       (response) => done(response.status === 200 ? "ok" : "unknown"),
+      () => done("unknown"),
+    );
+  }
+
+  /** A job is a push whose recipients come on lines, some of them twice. */
+  private pushJob(): void {
+    const { cluster, history, random, users } = this.deps;
+    const node = random.shuffled(cluster.of("logic")).find(({ app }) => app !== null);
+    if (node?.app == null) return;
+    const op = `j${++this.operations}`;
+    const to = random.shuffled(users).slice(0, random.int(2, users.length));
+    const event = { kind: "push" as const, op, users: to };
+    history.add({ ...event, outcome: "asked" });
+    const content = Buffer.from(JSON.stringify({ token: op })).toString("base64");
+    const rate = random.chance(0.5) ? random.int(1, 20) : 0;
+    const lines = [JSON.stringify({ content_id: op, content, rate }), ...to, random.pick(to)];
+    const done = this.once((outcome) => history.add({ ...event, outcome }));
+    upload(node.app, JOBS_PATH, `${lines.join("\n")}\n`).then(
+      (response) => done(response.status === 201 ? "ok" : "unknown"),
       () => done("unknown"),
     );
   }

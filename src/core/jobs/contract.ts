@@ -106,6 +106,15 @@ export const NO_COUNTS: JobCounts = {
   duplicates: 0,
 };
 
+/** Of all partitions. */
+export function sumOf(parts: readonly JobCounts[]): JobCounts {
+  const total: Record<string, number> = { ...NO_COUNTS };
+  for (const part of parts) {
+    for (const [name, count] of Object.entries(part)) total[name] = (total[name] ?? 0) + count;
+  }
+  return total as unknown as JobCounts;
+}
+
 /** What became of a message, as bits: several may be true of one. */
 export const DELIVERED = 1;
 export const ACKED = 2;

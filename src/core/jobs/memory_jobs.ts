@@ -3,9 +3,6 @@
 import type { MemoryAccess, MemoryEngine } from "../streams/memory_engine.ts";
 import type { Partitions } from "../topology.ts";
 import {
-  ACKED,
-  DELIVERED,
-  EXPIRED,
   type JobChange,
   type JobChunks,
   type JobCounts,
@@ -14,9 +11,8 @@ import {
   type JobState,
   type JobStore,
   NO_COUNTS,
-  STORED,
 } from "./contract.ts";
-import type { MemoryJob, MemoryPart } from "./memory_job.ts";
+import { countsOf, type MemoryJob, type MemoryPart } from "./memory_job.ts";
 
 export interface MemoryJobsDeps {
   readonly engine: MemoryEngine;
@@ -187,25 +183,4 @@ export class MemoryJobs implements JobStore {
 function newPart(): MemoryPart {
   const none = { accepted: 0, duplicates: 0, sent: 0, unsentAs: null, held: false };
   return { seen: new Set(), list: [], marks: new Map(), ...none };
-}
-
-function countsOf(part: MemoryPart): JobCounts {
-  const count = { acked: 0, stored: 0, expired: 0, delivered: 0 };
-  for (const bits of part.marks.values()) {
-    if (bits & DELIVERED) count.delivered++;
-    if (bits & ACKED) count.acked++;
-    else if (bits & EXPIRED) count.expired++;
-    else if (bits & STORED) count.stored++;
-  }
-  const { accepted, duplicates, sent, unsentAs } = part;
-  const unsent = unsentAs === null ? 0 : accepted - sent;
-  return {
-    accepted,
-    waiting: unsentAs === null ? accepted - sent : 0,
-    inFlight: sent - count.acked - count.stored - count.expired,
-    ...count,
-    expired: count.expired + (unsentAs === "expired" ? unsent : 0),
-    cancelled: unsentAs === "cancelled" ? unsent : 0,
-    duplicates,
-  };
 }

@@ -10,6 +10,7 @@ import {
   type JobRecord,
   type JobState,
   type JobStore,
+  sumOf,
 } from "../../core/jobs/contract.ts";
 import type { Limits } from "../../core/limits.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
@@ -17,7 +18,6 @@ import { JOB_ID_CHARS } from "../../core/protocol/msg_id.ts";
 import { bodyLines } from "./body_lines.ts";
 import { type JobRequest, jobRequest } from "./job_body.ts";
 import type { JobIntake } from "./job_intake.ts";
-import { sum } from "./job_run.ts";
 import { withKnownNames } from "./push_body.ts";
 import { PushHeaders } from "./push_route.ts";
 
@@ -80,7 +80,7 @@ export const JOBS = "/chatify/logic/v1/pushJobs";
 export function addJobRoutes(app: Hono, deps: JobRoutesDeps): void {
   const { clock, jobIntake, jobs } = deps;
   const answer = async (record: JobRecord) =>
-    jobAnswer(record, sum(await jobs.counts(record.id)), clock.now());
+    jobAnswer(record, sumOf(await jobs.counts(record.id)), clock.now());
 
   const idOf = async (c: Context): Promise<string> => {
     const { job } = checked(JobParam, c.req.param());

@@ -4,13 +4,7 @@
  * So there is no recovery: a node that takes a job over looks where it stands, and goes on.
  */
 import { type Clock, sleep } from "../../core/clock.ts";
-import {
-  hasEnded,
-  type JobCounts,
-  type JobRecord,
-  type JobStore,
-  NO_COUNTS,
-} from "../../core/jobs/contract.ts";
+import { hasEnded, type JobRecord, type JobStore, sumOf } from "../../core/jobs/contract.ts";
 import type { Limits } from "../../core/limits.ts";
 import { jobMsgIds } from "../../core/protocol/msg_id.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
@@ -222,7 +216,7 @@ export class JobRun {
   /** Everything is sent: the job is finished when it is known what became of every message. */
   private async settle(): Promise<number | null> {
     const { clock, jobs, limits } = this.deps;
-    const { inFlight, waiting } = sum(await jobs.counts(this.id));
+    const { inFlight, waiting } = sumOf(await jobs.counts(this.id));
     if (waiting > 0) {
       this.open = [...Array(this.deps.partitions.user).keys()];
       return 0;
@@ -231,12 +225,4 @@ export class JobRun {
     await this.change({ state: "finished", finishedAt: clock.now() });
     return 0;
   }
-}
-
-export function sum(parts: readonly JobCounts[]): JobCounts {
-  const total: Record<string, number> = { ...NO_COUNTS };
-  for (const part of parts) {
-    for (const [name, count] of Object.entries(part)) total[name] = (total[name] ?? 0) + count;
-  }
-  return total as unknown as JobCounts;
 }

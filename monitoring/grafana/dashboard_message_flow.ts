@@ -1,5 +1,5 @@
 import type { DashboardSpec } from "./panel.ts";
-import { quantiles, rate, WINDOW } from "./queries.ts";
+import { quantile, quantiles, rate, WINDOW } from "./queries.ts";
 
 const batch = (part: string) => rate(`chatify_batch_messages_${part}`, "topic");
 
@@ -107,6 +107,39 @@ export const messageFlow: DashboardSpec = {
           unit: "ops",
           about: "Frames that were discarded, by reason; never a stored message.",
           queries: [[`sum by (reason) (rate(chatify_drops_total[${WINDOW}]))`, "{{reason}}"]],
+        },
+      ],
+    },
+    {
+      title: "The app's backend",
+      panels: [
+        {
+          title: "Events told",
+          unit: "ops",
+          about: "To webhooks and by Web Push, by what became of the attempt.",
+          queries: [
+            [rate("chatify_webhook_events_total", "channel, outcome"), "{{channel}} {{outcome}}"],
+          ],
+        },
+        {
+          title: "Events that wait",
+          about: "To be told now or later. What grows has nobody who answers.",
+          queries: [["sum(chatify_webhook_waiting)", "events"]],
+        },
+        {
+          title: "Time to an answer, p99",
+          unit: "s",
+          about: "Zero while nothing is told.",
+          queries: [
+            [`${quantile(0.99, "chatify_webhook_seconds")} >= 0 or vector(0)`, "webhooks"],
+            [`${quantile(0.99, "chatify_gate_seconds")} >= 0 or vector(0)`, "check before sending"],
+          ],
+        },
+        {
+          title: "Checks before sending without an answer",
+          unit: "ops",
+          about: "Messages waited for each of them in vain.",
+          queries: [[rate("chatify_gate_failures_total"), "failures"]],
         },
       ],
     },

@@ -62,6 +62,42 @@ export const offline: DashboardSpec = {
           about: "At the store, and at the push nodes that call it. Push repeats until it works.",
           queries: [[rate("chatify_offline_store_errors_total", "operation"), "{{operation}}"]],
         },
+        {
+          title: "Client message ids not in SQL yet",
+          unit: "bytes",
+          about: "Kept in Redis until a slice of them is written. What grows is not written.",
+          queries: [["sum(chatify_dedup_unsaved_bytes)", "bytes"]],
+        },
+      ],
+    },
+    {
+      title: "The ledger",
+      panels: [
+        {
+          title: "Events written",
+          unit: "ops",
+          about: "What happened to messages: `bun run chatify trace` reads it.",
+          queries: [[rate("chatify_ledger_events_total"), "written"]],
+        },
+        {
+          title: "Events dropped",
+          unit: "ops",
+          about:
+            "The ledger never holds a message up: what it cannot take in time is missing in it.",
+          queries: [[rate("chatify_ledger_dropped_total"), "dropped"]],
+        },
+        {
+          title: "Size",
+          unit: "bytes",
+          about: "Old segments go when it is full.",
+          queries: [["max(chatify_ledger_bytes)", "bytes"]],
+        },
+        {
+          title: "Oldest event",
+          unit: "s",
+          about: "How far back questions are answered.",
+          queries: [["max(chatify_ledger_oldest_seconds)", "age"]],
+        },
       ],
     },
   ],

@@ -5,6 +5,13 @@
  * that the reason is one that a machine can have.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  documentOf,
+  mappedFields,
+  misfits,
+  readFilebeat,
+  readTemplate,
+} from "../observability/log_pipeline.ts";
 import { run } from "./command.ts";
 import { readEnv, writeEnv } from "./compose_file.ts";
 import { Conversation } from "./conversation.ts";
@@ -75,6 +82,19 @@ if (typeof engine === "string") {
     });
 
     describeScenario({ deployment: () => deployment, secrets: secretsOf(env.values) });
+
+    test("Filebeat's configuration takes what Docker wrote of the roles, and nothing else", async () => {
+      const config = readFilebeat();
+      const fields = mappedFields(readTemplate().template.mappings);
+      for (const service of [...SERVICES, "redis"]) {
+        const lines = await deployment.logFile(service);
+        const documents = lines.map((line) => documentOf(config, line));
+        expect([service, documents.length > 3]).toEqual([service, true]);
+        const sent = documents.filter((document) => document !== null);
+        expect([service, sent.length]).toEqual([service, service === "redis" ? 0 : lines.length]);
+        expect(sent.flatMap((document) => misfits(fields, document))).toEqual([]);
+      }
+    });
 
     test(
       "with its profile Postgres keeps the offline messages, of two offline nodes",

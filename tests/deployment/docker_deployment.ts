@@ -17,6 +17,8 @@ const HEALTHY_MS = 120_000;
 export interface Container {
   readonly Name: string;
   readonly RestartCount: number;
+  /** Where the driver json-file writes; Filebeat reads it. */
+  readonly LogPath: string;
   readonly State: { readonly Pid: number };
   readonly Config: { readonly User: string; readonly Labels: Record<string, string> };
   readonly HostConfig: {
@@ -140,6 +142,13 @@ export class DockerDeployment implements Deployment {
     const ids = await this.compose("ps", "-q", ...(service === undefined ? [] : [service]));
     const all = await this.docker("inspect", ...ids.split("\n").filter((id) => id !== ""));
     return (JSON.parse(all) as Container[]).sort((a, b) => a.Name.localeCompare(b.Name));
+  }
+
+  /** The lines of Docker's own file of a service's first container. */
+  async logFile(service: string): Promise<string[]> {
+    const [first] = await this.containers(service);
+    const text = await Bun.file(first?.LogPath ?? "").text();
+    return text.split("\n").filter((line) => line !== "");
   }
 
   /** Runs a program inside the first container of a service, and gives what it wrote. */

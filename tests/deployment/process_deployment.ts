@@ -91,6 +91,22 @@ export class ProcessDeployment implements Deployment {
     return this.output.get(service) ?? "";
   }
 
+  /** The environment of a service's first replica, with its ports and its directory. */
+  environmentOf(service: string): Readonly<Record<string, string>> {
+    return this.of(service)[0]?.env ?? {};
+  }
+
+  /** Runs the executable with an environment of the caller's until it ends, 5 s at most; all that it wrote. */
+  async outputOf(env: Record<string, string>): Promise<string> {
+    const options = { env, cwd: this.dir, stdin: "ignore", timeout: 5_000 } as const;
+    const child = Bun.spawn([this.executable], { ...options, stdout: "pipe", stderr: "pipe" });
+    const [out, err] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
+    return out + err;
+  }
+
   async stop(): Promise<void> {
     this.stopping = true;
     const all = [...this.replicas.values()].flat().map((replica) => replica.process);

@@ -120,17 +120,23 @@ test("a replay is a trace of its own that is linked to the message's", async () 
   e.close();
 });
 
-test("a message that is refused is traced although it was not sampled", async () => {
-  const url = `ws://${gateway(0)}/chatify/access/v1/ws?token=dev:frida:d1`;
+/** A client whose messages are not sampled, because its handshake said so. */
+async function unsampled(user: string) {
+  const url = `ws://${gateway(0)}/chatify/access/v1/ws?token=dev:${user}:d1`;
   const headers = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-00` };
   const socket = new WebSocket(url, { headers, protocols: ["chatify.v1"] } as never);
   const texts: string[] = [];
   socket.addEventListener("message", (event) => texts.push(String(event.data)));
   const said = async (type: string) => {
-    for (let i = 0; i < 200 && !texts.some((text) => text.includes(type)); i++) await Bun.sleep(20);
+    for (let i = 0; i < 500 && !texts.some((text) => text.includes(type)); i++) await Bun.sleep(20);
     expect(texts.join()).toContain(type);
   };
   await said("welcome");
+  return { said, socket };
+}
+
+test("a message that is refused is traced although it was not sampled", async () => {
+  const { said, socket } = await unsampled("frida");
   const frame = { type: "send", target_type: "GROUP", to_user_id: "nobody", content: "x" };
   socket.send(JSON.stringify({ ...frame, client_msg_id: "c1" }));
   await said("rejected");
@@ -140,3 +146,35 @@ test("a message that is refused is traced although it was not sampled", async ()
   expect(spans[0]?.traceId).not.toBe("a".repeat(32));
   socket.close();
 });
+
+test("a message that is slow is traced although it was not sampled, and the log names its trace", async () => {
+  const { said, socket } = await unsampled("gina");
+  const h = await RawClient.connect(gateway(1), "hugo");
+  const frame = { type: "send", to_user_id: "hugo", content: "x" };
+  socket.send(JSON.stringify({ ...frame, client_msg_id: "c1" }));
+  await said('"sent"');
+  await h.received(1);
+  const push = cluster.nodes.filter((node) => node.roles === "push");
+  for (const { process } of push) process.kill("SIGSTOP");
+  socket.send(JSON.stringify({ ...frame, client_msg_id: "c2" }));
+  // Longer than what counts as slow, shorter than a lease.
+  await Bun.sleep(1_300);
+  for (const { process } of push) process.kill("SIGCONT");
+  const [, slow] = await h.received(2);
+  const isSlow = (span: ReceivedSpan) =>
+    span.attributes["chatify.slow"] === true && isOf(slow?.msg_id)(span);
+  const spans = await receiver.trace(isSlow, ["client.ack"]);
+  expect(treeOf(spans)).toContain("push.deliver@push(client.ack@push");
+  const root = spans.find(isSlow);
+  expect((root?.end ?? 0) - (root?.start ?? 0)).toBeGreaterThan(1_000);
+  expect(root?.traceId).not.toBe("a".repeat(32));
+  const lines = push.flatMap((node) => node.output().split("\n"));
+  const line = lines.find((text) => text.includes("a message was slow"));
+  expect(JSON.parse(line ?? "{}")).toMatchObject({
+    "trace.id": root?.traceId,
+    "span.id": root?.spanId,
+    msg_id: slow?.msg_id,
+  });
+  socket.close();
+  h.close();
+}, 20_000);

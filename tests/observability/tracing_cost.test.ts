@@ -3,6 +3,7 @@
  * that the gateway makes of it anyway. The bound is loose; the figures are printed.
  */
 import { expect, test } from "bun:test";
+import pino from "pino";
 import { type Clock, systemClock } from "../../src/core/clock.ts";
 import {
   type ChatInputTuple,
@@ -17,6 +18,7 @@ import { newNumbering } from "../../src/roles/logic/numbering.ts";
 import { DeliveryTraces } from "../../src/roles/push/delivery_traces.ts";
 import { Feed, type Item } from "../../src/roles/push/feed.ts";
 
+const log = pino({ level: "silent" });
 const ROUNDS = 300_000;
 const BATCH = 16;
 const NS_MAX = 1_000;
@@ -61,14 +63,14 @@ function stages(tracer: Tracer): Record<string, number> {
   for (const input of items) out.replies.push({ ...reply, input, outcome: "numbered" });
   const traces = new DeliveryTraces({
     clock: systemClock as Clock,
-    telemetry: { tracer },
+    telemetry: { log, tracer },
     limits: { ACK_TIMEOUT_MS: 5_000 },
   });
   const delivery = { feed: new Feed("bob"), msgId: "m", trace: "", sentAt: 1, deadline: 2 } as Item;
   let sampled = 0;
   const logic = cost(() => {
     const opened = openTraces(tracer, entries);
-    recordTraces(tracer, { out, traces: opened, partition: 1, end: 2 });
+    recordTraces({ log, tracer }, { out, traces: opened, partition: 1, end: 2 });
   });
   const figures = {
     gateway: cost(() => {

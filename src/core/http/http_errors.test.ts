@@ -65,3 +65,13 @@ test("a bug is answered without its text and logged with it", async () => {
   expect(JSON.stringify(lines)).toContain("hunter2");
   expect(lines).toMatchObject([{ level: 50, request_id: "r-2", code: "internal" }]);
 });
+
+test("the line of a request that failed names the caller's trace, if that is one", async () => {
+  const lineWith = async (traceparent: string) => {
+    await app.request("/bug", { headers: { traceparent } });
+    return lines.at(-1);
+  };
+  const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-00`;
+  expect(await lineWith(traceparent)).toHaveProperty("trace", traceparent);
+  expect(await lineWith("hunter2-hunter2-hunter2")).not.toHaveProperty("trace");
+});

@@ -6,7 +6,8 @@
 import type { Hono } from "hono";
 import type { Random } from "../clock.ts";
 import { ChatifyError, ERRORS } from "../protocol/errors.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
+import type { Telemetry, TraceContext } from "../telemetry/telemetry.ts";
+import { parseTraceparent } from "../telemetry/traceparent.ts";
 
 export interface HttpErrorDeps {
   readonly random: Random;
@@ -37,7 +38,7 @@ export function errorResponse(thrown: unknown, request: Request, deps: HttpError
   const error = expected
     ? thrown
     : new ChatifyError("internal", "the server failed; it has logged why");
-  const line = { code: error.code, request_id: id, method: request.method };
+  const line = { code: error.code, request_id: id, method: request.method, ...traceOf(request) };
   if (expected) log[ERRORS[error.code].level](line, error.message);
   else log.error({ ...line, err: thrown }, "a request failed with a bug");
   const headers: Record<string, string> = { "x-request-id": id };
@@ -47,6 +48,12 @@ export function errorResponse(thrown: unknown, request: Request, deps: HttpError
   // The rest of the body is still on its way; closing is what ends it (RFC 9110, 15.5.14).
   if (error.code === "too_large") headers.connection = "close";
   return Response.json(error.toBody(id), { status: error.status, headers });
+}
+
+/** The trace of the caller, so that its trace leads to this line whether it was sampled or not. */
+function traceOf(request: Request): { trace?: TraceContext } {
+  const trace = request.headers.get("traceparent");
+  return trace === null || parseTraceparent(trace) === null ? {} : { trace };
 }
 
 export function requestId(request: Request, random: Random): string {

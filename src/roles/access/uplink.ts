@@ -76,6 +76,7 @@ export class Uplink {
           items: items.map((i) => i[3]),
         },
         new ChatifyError("overloaded", "too many messages wait to be written", 1_000),
+        "",
       );
       return;
     }
@@ -136,9 +137,9 @@ export class Uplink {
     for (const [i, origin] of origins.entries()) {
       this.pending -= origin.conns.length;
       const result = results[i];
-      this.recordSpans(origin, result);
+      const trace = this.recordSpans(origin, result);
       if (typeof result === "string") accepted.push(origin);
-      else this.reject(origin, result ?? new Error("no result"));
+      else this.reject(origin, result ?? new Error("no result"), trace);
     }
     this.accept(accepted);
   }
@@ -153,18 +154,20 @@ export class Uplink {
     return withTrace(item, self);
   }
 
-  private recordSpans(entry: Pending, result: string | Error | undefined): void {
+  /** The context of one of the spans, for the log; "" where there is none. */
+  private recordSpans(entry: Pending, result: string | Error | undefined): TraceContext {
     const failed = typeof result !== "string";
-    if (entry.traced === null && !failed) return;
+    if (entry.traced === null && !failed) return "";
     const { clock, telemetry } = this.deps;
     const { tracer } = telemetry;
     const end = clock.now();
     const error = failed ? { error: result?.message ?? "no result" } : {};
     const attributes = { "chatify.messages": entry.items.length };
     const shared = { name: "access.append", end, attributes, ...error };
-    for (const traced of entry.traced ?? []) tracer.span({ ...shared, ...traced });
-    if (entry.traced !== null || !failed) return;
-    tracer.span({ ...shared, parent: tracer.sampleProblem(""), start: end });
+    let last = "";
+    for (const traced of entry.traced ?? []) last = tracer.span({ ...shared, ...traced });
+    if (entry.traced !== null || !failed) return last;
+    return tracer.span({ ...shared, parent: tracer.sampleProblem(""), start: end });
   }
 
   private accept(origins: readonly Origins[]): void {
@@ -182,14 +185,15 @@ export class Uplink {
     this.writeAll(frames);
   }
 
-  private reject(origin: Origins, cause: Error): void {
+  private reject(origin: Origins, cause: Error, trace: TraceContext): void {
     const error =
       cause instanceof ChatifyError ? cause : new ChatifyError("internal", "not accepted");
     const { log, metrics } = this.deps.telemetry;
     metrics.rejected.inc({ code: error.code }, origin.conns.length);
     this.recordRejections(origin.items, error.code);
     metrics.redisErrors.inc({ operation: "append" });
-    log.warn({ err: cause, code: error.code, messages: origin.conns.length }, "sends not accepted");
+    const line = { trace, err: cause, code: error.code, messages: origin.conns.length };
+    log.warn(line, "sends not accepted");
     const body = JSON.stringify({ retry_after_ms: 1_000, ...error.toBody() }).slice(1);
     const frames = new Map<NodeId, Map<ConnId, string>>();
     addFrames(frames, origin, (id) => {

@@ -3,7 +3,7 @@
  * because it leaves with the message for push; the span itself is recorded once the batch is committed.
  */
 import type { ChatInput } from "../../core/protocol/chat_input.ts";
-import type { TraceContext, Tracer } from "../../core/telemetry/telemetry.ts";
+import type { Telemetry, TraceContext, Tracer } from "../../core/telemetry/telemetry.ts";
 import type { DecodedEntry, Numbering } from "./numbering.ts";
 
 interface Origin {
@@ -44,13 +44,21 @@ interface Outcome {
   readonly end: number;
 }
 
-/** Spans of the sampled messages, and of those that came to a bad end although they were not. */
-export function recordTraces(tracer: Tracer, { out, traces, partition, end }: Outcome): void {
+/**
+ * Spans of the sampled messages, and of those that came to a bad end although they were not; a line
+ * of the log for each entry that is given up.
+ */
+export function recordTraces(
+  { log, tracer }: Pick<Telemetry, "log" | "tracer">,
+  { out, traces, partition, end }: Outcome,
+): void {
   const span = { name: "logic.number", end, attributes: { "chatify.partition": partition } };
   for (const { id, reason } of out.poison) {
     const attributes = { ...span.attributes, "chatify.entry": id };
     const parent = tracer.sampleProblem("");
-    tracer.span({ ...span, parent, start: end, attributes, error: `dead letter: ${reason}` });
+    const error = `dead letter: ${reason}`;
+    const trace = tracer.span({ ...span, parent, start: end, attributes, error });
+    log.error({ trace, entry: id, reason }, "chat_input entry goes to dead_letter");
   }
   if (traces.size === 0 && out.rejected.size === 0) return;
   for (const { input, frame } of out.replies) {

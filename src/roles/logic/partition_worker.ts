@@ -269,16 +269,13 @@ export class PartitionWorker {
   }
 
   private finish(out: Numbering, traces: Traces): void {
-    const { metrics, log } = this.deps.telemetry;
+    const { metrics } = this.deps.telemetry;
     metrics.numbered.inc({ type: "chat" }, out.numbered);
     if (out.duplicates > 0) metrics.duplicates.inc({ stage: "logic" }, out.duplicates);
     for (const [code, count] of out.rejected) metrics.rejected.inc({ code }, count);
-    for (const { id, reason } of out.poison) {
-      metrics.deadLetters.inc({ reason });
-      log.error({ entry: id, reason }, "chat_input entry goes to dead_letter");
-    }
+    for (const { reason } of out.poison) metrics.deadLetters.inc({ reason });
     const { clock, partition, telemetry } = this.deps;
-    recordTraces(telemetry.tracer, { out, traces, partition, end: clock.now() });
+    recordTraces(telemetry, { out, traces, partition, end: clock.now() });
     this.deps.reply(out.replies);
     recordDecisions(telemetry.ledger, partition, out);
   }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { pino } from "pino";
 import type { Clock } from "../../core/clock.ts";
 import { SLOW_MS, type Span, type Tracer } from "../../core/telemetry/telemetry.ts";
 import { silentTracer } from "../../core/telemetry/trace.ts";
@@ -22,7 +23,10 @@ function fixture() {
     },
   };
   const limits = { ACK_TIMEOUT_MS: 5_000 };
-  return { spans, traces: new DeliveryTraces({ clock, telemetry: { tracer }, limits }) };
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const telemetry = { log, tracer };
+  return { lines, spans, traces: new DeliveryTraces({ clock, telemetry, limits }) };
 }
 
 function item(trace: string): Item {
@@ -86,4 +90,17 @@ test("what nobody acked is traced as an error, and its replay is linked to it", 
     attributes: { "chatify.msg_id": "m1" },
   });
   expect(row.trace).toBe("push.replay");
+});
+
+test("the log names the trace of a slow message, and of one that nobody acked", () => {
+  const { lines, traces } = fixture();
+  traces.delivered(item("number"), SLOW_MS);
+  traces.archived(item("number"), "offline");
+  expect(lines).toEqual([]);
+  traces.delivered(item(""), SLOW_MS + 0.6);
+  traces.archived(item(""), "unacked");
+  expect(lines).toMatchObject([
+    { trace: "push.deliver", msg_id: "m1", age_ms: SLOW_MS + 1, msg: "a message was slow" },
+    { trace: "push.archive", msg_id: "m1", msg: "no ack in time; archived" },
+  ]);
 });

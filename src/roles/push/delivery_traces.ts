@@ -15,7 +15,7 @@ import type { Item } from "./feed.ts";
 
 export interface DeliveryTracesDeps {
   readonly clock: Clock;
-  readonly telemetry: Pick<Telemetry, "tracer">;
+  readonly telemetry: Pick<Telemetry, "log" | "tracer">;
   readonly limits: Pick<Limits, "ACK_TIMEOUT_MS">;
 }
 
@@ -41,6 +41,10 @@ export class DeliveryTraces {
     const from = sampled ? item.deadline - limits.ACK_TIMEOUT_MS : item.sentAt - ageMs;
     const more = slow ? { "chatify.slow": true, "chatify.age_ms": ageMs } : {};
     item.trace = this.span("push.deliver", item, from, item.sentAt, { more });
+    // One that has no trace came after the budget was spent, and is counted by the histogram alone.
+    if (!slow || item.trace === "") return;
+    const line = { trace: item.trace, msg_id: item.msgId, age_ms: Math.round(ageMs) };
+    telemetry.log.warn(line, "a message was slow");
   }
 
   replayed(item: Item): void {
@@ -64,7 +68,9 @@ export class DeliveryTraces {
     const now = clock.monotonic();
     const error = unacked ? { error: "no ack in time" } : {};
     const from = item.sentAt === 0 ? now : item.sentAt;
-    this.archivedAs.set(item.msgId, this.span("push.archive", item, from, now, error));
+    const trace = this.span("push.archive", item, from, now, error);
+    this.archivedAs.set(item.msgId, trace);
+    if (unacked) telemetry.log.info({ trace, msg_id: item.msgId }, "no ack in time; archived");
   }
 
   /** `from` and `to` are monotonic; spans carry wall time. */

@@ -83,9 +83,8 @@ export class Settlement {
     for (const [, msgId = ""] of body.matchAll(/"msg_id":"([0-9a-z]{1,40})"/g)) {
       telemetry.ledger.deadLettered(msgId, topic, reason);
     }
-    telemetry.log.error({ entry: id, topic, reason }, "entry goes to dead_letter");
     const now = this.deps.clock.now();
-    telemetry.tracer.span({
+    const trace = telemetry.tracer.span({
       name: "push.take",
       parent: telemetry.tracer.sampleProblem(""),
       start: now,
@@ -93,6 +92,7 @@ export class Settlement {
       attributes: { "chatify.entry": id, "chatify.partition": fence.partition },
       error: `dead letter: ${reason}`,
     });
+    telemetry.log.error({ trace, entry: id, topic, reason }, "entry goes to dead_letter");
     const letter = JSON.stringify({ topic, partition: fence.partition, id, reason, body });
     this.letters.push({ topic: "dead_letter", partition: 0, body: letter });
     this.settle(topic, id);

@@ -1,5 +1,6 @@
 /** The operator's command line, run as an operator runs it, against a process that runs. */
 import { afterAll, beforeAll, expect, onTestFinished, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { createTokenVerifier } from "../../src/core/auth/tokens.ts";
 import { systemClock } from "../../src/core/clock.ts";
@@ -67,7 +68,7 @@ async function chatify(
 }
 
 test("every command has --help and refuses options that it does not know", async () => {
-  const commands = ["token", "send", "listen", "status", "doctor", "dead-letter"];
+  const commands = ["token", "send", "listen", "job", "status", "doctor", "dead-letter"];
   const all = await chatify(["--help"]);
   for (const name of commands) expect(all.out).toContain(name);
   await Promise.all(
@@ -254,4 +255,49 @@ test("with AUTH_MODE=jwt the CLI gets in by secret and by key, and not without",
   const query = ["status", "--users", "a", "--json", ...url];
   expect((await chatify([...query, "--key", API_KEY])).code).toBe(0);
   expect((await chatify(query)).json).toMatchObject({ error: { code: "unauthorized" } });
+});
+
+test("job pushes to a list from a file, shows how far it is, and pauses, resumes and cancels", async () => {
+  const list = join(dir, "users.txt");
+  await Bun.write(list, "cli-ann\ncli-bob\ncli-ann\nno such user\n");
+  const client = await RawClient.connect(program.gateway, "cli-ann");
+  const made = await chatify(["job", "create", "hello all", "--list", list, "--watch", "--json"]);
+  expect(made.code).toBe(0);
+  expect(made.json).toMatchObject({
+    state: "finished",
+    counts: { accepted: 2, acked: 1, stored_offline: 1, duplicates: 1, failed: 1 },
+  });
+  const [message] = await client.received(1);
+  expect(Buffer.from(message?.content ?? "", "base64").toString()).toBe("hello all");
+  client.close();
+
+  const later = ["--start", "3600", "--rate", "5", "--from", "ops", "--type", "INFORM"];
+  const piped = await chatify(["job", "create", "x", "--list", "-", ...later, "--json"], {
+    stdin: "1\n2\n3\n",
+  });
+  const id = String(piped.json.job_id);
+  expect(piped.json).toMatchObject({ state: "scheduled", rate: 5, from_user_id: "ops" });
+  const shown = await chatify(["job", "show", "latest"]);
+  expect(shown.out).toContain(`${id}  scheduled  to a list`);
+  expect(shown.out).toMatch(/waiting +3 +100%/);
+  for (const [action, state] of [
+    ["pause", "paused"],
+    ["resume", "scheduled"],
+    ["cancel", "cancelled"],
+  ] as const) {
+    expect((await chatify(["job", action, id, "--json"])).json.state).toBe(state);
+  }
+  const all = await chatify(["job", "list"]);
+  expect(all.out).toMatch(new RegExp(`${id}  cancelled`));
+  for (const [args, code] of [
+    [["job", "show", "1m86cqh8f83dejr4m"], 1],
+    [["job", "create", "x"], 1],
+    [["job", "create", "x", "--list", "/no/such/file"], 1],
+    [["job", "create"], 2],
+    [["job", "explode", id], 2],
+  ] as const) {
+    const wrong = await chatify(args);
+    expect([args, wrong.code]).toEqual([args, code]);
+    expect(wrong.err).toStartWith("error ");
+  }
 });

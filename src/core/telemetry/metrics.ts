@@ -100,6 +100,19 @@ function messageMetrics(make: MetricMaker) {
       type: ["chat"],
     }),
     pushed: make.counter("messages_pushed_total", "System push messages made durable"),
+    pushWaiting: make.gauge(
+      "push_waiting_messages",
+      "Messages of system pushes that wait their turn at this logic node",
+    ),
+    pushBacklog: make.gauge(
+      "push_backlog_bytes",
+      "What waits in push_task, about, as this logic node saw it last; pushes wait above a bound",
+    ),
+    jobsRunning: make.gauge("push_jobs_running", "Push jobs that this logic node runs"),
+    jobEvents: make.counter("push_jobs_total", "Push jobs that came and ended here, by event", {
+      event: ["created", "finished", "cancelled"],
+    }),
+    jobMessages: make.counter("push_job_messages_total", "Messages of push jobs made durable"),
     delivered: make.counter("messages_delivered_total", "Messages handed to a session", {
       way: ["live", "replay"],
     }),

@@ -8,6 +8,7 @@ import type { Limits } from "../../core/limits.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { jobId } from "../../core/protocol/msg_id.ts";
 import type { PushStore } from "../../core/pushes/contract.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { type JobRequest, userOfLine } from "./job_body.ts";
@@ -20,6 +21,7 @@ export interface JobIntakeDeps {
   readonly partitions: Partitions;
   readonly clock: Clock;
   readonly random: Random;
+  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly limits: Limits;
   /** There is a job to run. */
   readonly onReady: (id: string) => void;
@@ -40,7 +42,7 @@ export class JobIntake {
     lines: AsyncIterable<readonly string[]>,
     key: string | null,
   ): Promise<JobRecord> {
-    const { jobs, limits } = this.deps;
+    const { jobs, limits, telemetry } = this.deps;
     if ((await jobs.open()).length >= limits.JOBS_OPEN_MAX) {
       const message = `there are ${limits.JOBS_OPEN_MAX} jobs that have not ended`;
       throw new ChatifyError("rate_limited", message, 10_000);
@@ -56,6 +58,11 @@ export class JobIntake {
       ...{ speed: 0, invalid: 0, problems: [] },
     };
     const isNew = await jobs.create(record);
+    if (isNew) {
+      telemetry.metrics.jobEvents.inc({ event: "created" });
+      const { rate, startTime, target } = spec;
+      telemetry.log.info({ job: id, target: target.kind, rate, startTime }, "a push job was made");
+    }
     const known = isNew ? record : await jobs.get(id);
     if (known === null) throw new ChatifyError("unavailable", "the job is just going away", 1_000);
     if (known.state !== "loading") {

@@ -15,6 +15,7 @@ import {
 import type { Limits } from "../../core/limits.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { JOB_ID_CHARS } from "../../core/protocol/msg_id.ts";
+import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import { bodyLines } from "./body_lines.ts";
 import { type JobRequest, jobRequest } from "./job_body.ts";
 import type { JobIntake } from "./job_intake.ts";
@@ -72,13 +73,14 @@ export interface JobRoutesDeps {
   readonly jobs: JobStore;
   readonly jobIntake: Pick<JobIntake, "take">;
   readonly clock: Pick<Clock, "now">;
+  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly limits: Pick<Limits, "HTTP_BODY_BYTES_MAX" | "JOB_START_DELAY_MAX_S">;
 }
 
 export const JOBS = "/chatify/logic/v1/pushJobs";
 
 export function addJobRoutes(app: Hono, deps: JobRoutesDeps): void {
-  const { clock, jobIntake, jobs } = deps;
+  const { clock, jobIntake, jobs, telemetry } = deps;
   const answer = async (record: JobRecord) =>
     jobAnswer(record, sumOf(await jobs.counts(record.id)), clock.now());
 
@@ -123,6 +125,8 @@ export function addJobRoutes(app: Hono, deps: JobRoutesDeps): void {
     const id = await idOf(c);
     const record = await change(id, ["loading", "scheduled", "running", "paused"], "cancelled");
     await jobs.stop(id, "cancelled");
+    telemetry.metrics.jobEvents.inc({ event: "cancelled" });
+    telemetry.log.info({ job: id }, "a push job was cancelled");
     return c.json(await answer(record));
   });
 

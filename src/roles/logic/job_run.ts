@@ -61,6 +61,8 @@ export class JobRun {
         this.leasedAt = Number.NEGATIVE_INFINITY;
       }
     }
+    // Whoever looks next takes it, and need not wait for the lease to end.
+    await this.deps.jobs.lease(this.id, this.deps.self, 0).catch(() => false);
   }
 
   stop(): void {
@@ -184,6 +186,7 @@ export class JobRun {
     const body = encodePushTasks(tasks);
     if (!(await jobs.send(this.id, partition, sent, users.length, body))) return 0;
     telemetry.metrics.pushed.inc(users.length);
+    telemetry.metrics.jobMessages.inc(users.length);
     telemetry.metrics.batch.observe({ topic: "push_task" }, users.length);
     const { contentId, expireTime, fromUserId } = (this.record as JobRecord).spec;
     for (const { msgId, recipients } of tasks) {
@@ -215,14 +218,17 @@ export class JobRun {
 
   /** Everything is sent: the job is finished when it is known what became of every message. */
   private async settle(): Promise<number | null> {
-    const { clock, jobs, limits } = this.deps;
+    const { clock, jobs, limits, telemetry } = this.deps;
     const { inFlight, waiting } = sumOf(await jobs.counts(this.id));
     if (waiting > 0) {
       this.open = [...Array(this.deps.partitions.user).keys()];
       return 0;
     }
     if (inFlight > 0) return limits.JOB_TICK_MS;
+    const total = sumOf(await jobs.counts(this.id));
     await this.change({ state: "finished", finishedAt: clock.now() });
+    telemetry.metrics.jobEvents.inc({ event: "finished" });
+    telemetry.log.info({ job: this.id, ...total }, "a push job has finished");
     return 0;
   }
 }

@@ -68,8 +68,10 @@ export class JobRunner {
     if (this.stopped) return;
     const run = new JobRun(this.deps, id);
     this.runs.set(id, run);
+    this.deps.telemetry.metrics.jobsRunning.set(this.runs.size);
     const end = run.run().finally(() => {
       this.runs.delete(id);
+      this.deps.telemetry.metrics.jobsRunning.set(this.runs.size);
       this.ends.delete(end);
     });
     this.ends.add(end);

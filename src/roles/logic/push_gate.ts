@@ -13,7 +13,7 @@ import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 export interface PushGateDeps {
   readonly pushes: Pick<PushStore, "backlogBytes">;
   readonly clock: Clock;
-  readonly telemetry: Pick<Telemetry, "log">;
+  readonly telemetry: Pick<Telemetry, "log" | "metrics">;
   readonly limits: Pick<Limits, "PUSH_PENDING_MAX" | "PUSH_WAIT_MS" | "PUSH_WAITING_MAX">;
   /** What may wait in `push_task`, in bytes. */
   readonly backlogBytesMax: number;
@@ -65,7 +65,7 @@ export class PushGate {
       return Promise.resolve();
     }
     if (this.waiting + messages > limits.PUSH_WAITING_MAX) return Promise.reject(full());
-    this.waiting += messages;
+    this.count(messages);
     return new Promise((resolve, reject) => {
       const until = clock.monotonic() + limits.PUSH_WAIT_MS;
       this.queue.push({ messages, until, resolve, reject });
@@ -85,7 +85,7 @@ export class PushGate {
       const { messages, reject, resolve, until } = this.queue[next] as Waiting;
       const hasRoom = this.hasRoom(messages);
       if (!hasRoom && until > now) break;
-      this.waiting -= messages;
+      this.count(-messages);
       if (hasRoom) {
         this.inside += messages;
         resolve();
@@ -97,6 +97,11 @@ export class PushGate {
     if (this.queue.length > 0 || this.timer === null) return;
     this.timer.cancel();
     this.timer = null;
+  }
+
+  private count(messages: number): void {
+    this.waiting += messages;
+    this.deps.telemetry.metrics.pushWaiting.set(this.waiting);
   }
 
   /** What is known is at most LOOK_MS and a round trip old; nobody waits for the answer. */
@@ -111,6 +116,7 @@ export class PushGate {
       .then(
         (bytes) => {
           this.bytes = bytes;
+          telemetry.metrics.pushBacklog.set(bytes);
         },
         (error: unknown) => {
           // The push itself will find out what is wrong with Redis.

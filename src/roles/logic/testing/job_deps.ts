@@ -5,6 +5,7 @@ import { LIMITS } from "../../../core/limits.ts";
 import { MemoryPushes } from "../../../core/pushes/memory_pushes.ts";
 import { directAccess, MemoryEngine } from "../../../core/streams/memory_engine.ts";
 import { MemoryTags } from "../../../core/tags/memory_tags.ts";
+import { silentTelemetry } from "../../../core/testing/silent_telemetry.ts";
 import { JobIntake } from "../job_intake.ts";
 
 export function jobDeps() {
@@ -18,6 +19,6 @@ export function jobDeps() {
   return {
     jobs,
     tags: new MemoryTags(base),
-    jobIntake: new JobIntake({ ...base, ...own, jobs, pushes }),
+    jobIntake: new JobIntake({ ...base, ...own, jobs, pushes, telemetry: silentTelemetry() }),
   };
 }

@@ -140,3 +140,30 @@ test("what load scripts send is answered 200, and reaches who is online", async 
   expect((await client.received(25)).length).toBe(25);
   client.close();
 });
+
+test("a push while Redis does not answer is a 503 with Retry-After, and its repetition is the same", async () => {
+  const [gateway = ""] = cluster.gateways();
+  const [node] = logics();
+  if (node === undefined) throw new Error("no node runs logic");
+  const client = await RawClient.connect(gateway, "patient");
+  const body = JSON.stringify({ content, to_user_ids: ["patient"] });
+  const send = (key: string) =>
+    fetch(urlOf(node), { method: "POST", headers: { "idempotency-key": key }, body });
+  cluster.redis?.stall();
+  const refused = await send("patient-1");
+  expect(refused.status).toBe(503);
+  expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+  expect(await refused.json()).toMatchObject({ retryable: true });
+  cluster.redis?.goOn();
+  let status = 0;
+  for (let i = 0; i < 50 && status !== 200; i++) {
+    status = (await send("patient-1")).status;
+    if (status !== 200) await Bun.sleep(200);
+  }
+  expect(status).toBe(200);
+  await send("patient-2");
+  // The second push comes after whatever there is of the first.
+  await client.received(2);
+  expect(client.unique().length).toBe(2);
+  client.close();
+});

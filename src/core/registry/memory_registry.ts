@@ -26,7 +26,10 @@ export class MemoryRegistry implements Registry {
   heartbeat(self: NodeRecord): Promise<NodeRecord[]> {
     return this.access.perform("heartbeat", () => {
       const heardAt = this.engine.now();
-      this.engine.nodes.set(self.id, { heardAt, record: JSON.stringify(self) });
+      const known = this.engine.nodes.get(self.id);
+      // A copy, as others get it from Redis; most heartbeats repeat the record of the one before.
+      const record = known?.given === self ? known.record : structuredClone(self);
+      this.engine.nodes.set(self.id, { heardAt, given: self, record });
       return this.live();
     });
   }
@@ -98,7 +101,7 @@ export class MemoryRegistry implements Registry {
     const since = this.engine.now() - this.deps.limits.NODE_TTL_MS;
     return [...this.engine.nodes.values()]
       .filter(({ heardAt }) => heardAt > since)
-      .map(({ record }) => JSON.parse(record) as NodeRecord);
+      .map(({ record }) => record);
   }
 
   private leaseOf(group: ConsumerGroup, partition: number) {

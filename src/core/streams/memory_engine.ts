@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { MemoryJob } from "../jobs/memory_job.ts";
 import { LIMITS } from "../limits.ts";
 import { Keys } from "../redis/keys.ts";
+import type { NodeRecord } from "../registry/contract.ts";
 import type { Topic } from "../topology.ts";
 import { MemoryStream } from "./memory_stream.ts";
 
@@ -52,7 +53,7 @@ interface Slice {
 export class MemoryEngine {
   readonly keys = new Keys("");
   readonly leases = new Map<string, Lease>();
-  readonly nodes = new Map<string, { heardAt: number; record: string }>();
+  readonly nodes = new Map<string, { heardAt: number; given: NodeRecord; record: NodeRecord }>();
   readonly counters = new Map<string, number>();
   /** By the key of a user partition: user → JSON of the user's sessions. */
   readonly sessions = new Map<string, Map<string, string>>();

@@ -43,7 +43,7 @@ export class MemoryReader implements StreamReader {
 
   constructor(private readonly deps: MemoryReaderDeps) {
     this.unsubscribe = deps.engine.onAppend((key) => {
-      if (this.keysToRead().some((stream) => stream.key === key)) this.work();
+      if (this.isRead(key)) this.work();
     });
     this.checks = deps.clock.every(CHECK_MS, () => this.check());
   }
@@ -204,6 +204,17 @@ export class MemoryReader implements StreamReader {
         this.takeAnew(reading);
       }
     }
+  }
+
+  private isRead(key: string): boolean {
+    const { engine, group } = this.deps;
+    for (const { partition, paused, taken } of this.assigned.values()) {
+      if (paused || !taken) continue;
+      for (const topic of GROUP_TOPICS[group]) {
+        if (engine.keys.stream(topic, partition) === key) return true;
+      }
+    }
+    return false;
   }
 
   private keysToRead(): Target[] {

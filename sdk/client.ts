@@ -233,6 +233,8 @@ export class ChatifyClient {
     else if (frame.type === "error") {
       const { code, message, retryable, retry_after_ms: retryAfterMs } = frame;
       if (code === "outcome_unknown") this.#outbox.outcomeUnknown(retryAfterMs);
+      // What was accepted may be gone as well: everything without a number starts again.
+      if (code === "data_lost") this.#outbox.restart();
       const error = new ChatifyClientError(code, message, retryable, { retryAfterMs });
       this.#events.emit("error", error);
     }

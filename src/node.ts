@@ -161,7 +161,7 @@ export async function startNode(
     await shared.registry.agreePartitions(config.partitions);
     if (config.embedded) await forgetKilled(shared);
     await createRoles(config, shared, telemetry, page, roles);
-    await join(config, shared, roles);
+    await join(config, shared, telemetry, roles);
     phase = null;
     report.start();
     shared.hooks.start();
@@ -226,7 +226,7 @@ async function createRoles(
     const push = { pushBacklogBytes, pushRate, pushRatePerCaller };
     const own = { host, port: ports.logic, ...push };
     const gate = sendGate(config, base);
-    const more = { windows: store, contentCheck, dedupSeed, gate };
+    const more = { store, windows: store, contentCheck, dedupSeed, gate };
     await run(createLogicRole({ ...base, config: own, ...more }));
   }
   if (has("access")) await run(createAccessRole(base));
@@ -240,6 +240,7 @@ async function createRoles(
         accessNodes: () => shared.membership.serving("access"),
         roleNodes: (role) => shared.membership.serving(role),
         onLapse: (listener) => shared.membership.onLapse(listener),
+        onDataLost: (listener) => shared.membership.onDataLost(listener),
         apiDocument,
         page: authMode === "dev" ? page : undefined,
         ...devTokens(config),
@@ -249,7 +250,12 @@ async function createRoles(
 }
 
 /** Opens the trunk, dials who must be dialled, and tells the cluster that this node is there. */
-async function join(config: Config, shared: Shared, roles: readonly Service[]): Promise<void> {
+async function join(
+  config: Config,
+  shared: Shared,
+  telemetry: Telemetry,
+  roles: readonly Service[],
+): Promise<void> {
   const { membership, self, trunk } = shared;
   const listens = config.roles.includes("access");
   const trunkPort = listens ? trunk.listen({ host: config.host, port: config.ports.trunk }) : 0;
@@ -271,6 +277,12 @@ async function join(config: Config, shared: Shared, roles: readonly Service[]): 
     startedAt: clock.now(),
     draining: true,
   };
+  // With everything else Redis may have forgotten which partition counts were agreed.
+  membership.onDataLost(() => {
+    shared.registry.agreePartitions(config.partitions).catch((error: unknown) => {
+      telemetry.log.error({ err: error }, "the partition counts could not be agreed anew");
+    });
+  });
   await membership.start(record);
   await untilLinked(shared, listens);
   await membership.serve();

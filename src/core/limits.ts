@@ -72,6 +72,17 @@ export const LIMITS = {
   TRUNK_PING_MS: 1_000,
   TRUNK_TIMEOUT_MS: 4_000,
 
+  /**
+   * Numbers of a chat partition that SQL has reserved beyond those given; the next are reserved when
+   * half of them are used. Without any left the partition waits for SQL.
+   */
+  SEQS_RESERVED: 1_000_000,
+  /** After a restart of Redis that nobody witnessed, so many numbers are left out. */
+  SEQS_SKIPPED: 10_000,
+  /** Shortest pause between two records of commits in SQL, and the longest while SQL is away. */
+  CHAT_MARK_MS: 200,
+  CHAT_MARK_RETRY_MS: 2_000,
+
   /** How long a client message id is remembered, in seconds. */
   DEDUP_WINDOW_S: 86_400,
   /** Messages that one logic owner remembers per partition; more: the oldest hours go first. */

@@ -6,6 +6,7 @@
 import { CLOSE_CODES } from "../core/protocol/errors.ts";
 import { Entitlement } from "./entitlement.ts";
 import type { Delivery, HistoryEvent } from "./history.ts";
+import { Losses } from "./losses.ts";
 import { type Outcome, outcomesOf } from "./outcomes.ts";
 
 export interface Violation {
@@ -29,6 +30,10 @@ export interface Verdict {
   readonly duplicates: number;
   /** All message frames. */
   readonly frames: number;
+  /** Of all message frames the part that devices had got before. */
+  readonly duplicateRatio: number;
+  /** Deliveries of accepted messages that were lost with Redis' data. */
+  readonly lostWithRedis: number;
 }
 
 export interface CheckOptions {
@@ -38,21 +43,30 @@ export interface CheckOptions {
   readonly recoveryMs?: number;
   /** How long after its expiry a message may still arrive: clocks that differ, stopped processes. */
   readonly expirySlackMs?: number;
+  /** So long after it was sent away a connection may still be given something. */
+  readonly evictionMs?: number;
 }
 
 const RECOVERY_MS = 10_000;
 const EXPIRY_SLACK_MS = 15_000;
+const EVICTION_MS = 1_000;
 
 export function checkHistory(events: readonly HistoryEvent[], options: CheckOptions): Verdict {
   const outcomes = outcomesOf(events);
   const deliveries = events.filter((event): event is Delivery => event.kind === "delivery");
   const entitlement = new Entitlement(events);
+  const losses = new Losses(events);
+  const arrivals = checkArrivals(events, deliveries, outcomes, entitlement, losses, options);
   const violations: Violation[] = [
     ...checkOrigins(deliveries, outcomes, entitlement, options),
-    ...checkNumbers(deliveries, outcomes),
+    ...checkNumbers(deliveries, outcomes, losses),
+    ...checkGrowth(events),
     ...checkOrder(deliveries),
     ...checkReplacements(events),
-    ...checkArrivals(events, deliveries, outcomes, entitlement, options),
+    ...checkEvictions(events, deliveries, options),
+    ...arrivals.violations,
+    ...checkKept(deliveries, losses),
+    ...checkConduct(events),
   ];
   const all = [...outcomes.values()];
   const devices = new Set(deliveries.map((d) => `${d.user}/${d.device} ${d.msgId}`));
@@ -65,6 +79,8 @@ export function checkHistory(events: readonly HistoryEvent[], options: CheckOpti
     delivered: new Set(deliveries.map((d) => `${d.user} ${d.msgId}`)).size,
     duplicates: deliveries.length - devices.size,
     frames: deliveries.length,
+    duplicateRatio: (deliveries.length - devices.size) / Math.max(1, deliveries.length),
+    lostWithRedis: arrivals.lost,
   };
 }
 
@@ -83,6 +99,10 @@ function checkOrigins(
   for (const delivery of deliveries) {
     const { at, from, op, user } = delivery;
     const key = `${user} ${op} ${from}`;
+    if (op === "") {
+      add("every body has its token", delivery, `${delivery.msgId} has none`);
+      continue;
+    }
     const sent = outcomes.get(op);
     if (sent === undefined) {
       add("nothing arrives that was not sent", delivery, "nobody sent it");
@@ -111,6 +131,7 @@ function checkOrigins(
 function checkNumbers(
   deliveries: readonly Delivery[],
   outcomes: ReadonlyMap<string, Outcome>,
+  losses: Losses,
 ): Violation[] {
   const found: Violation[] = [];
   const numbers = new Map<string, string>();
@@ -127,6 +148,8 @@ function checkNumbers(
       const text = `${place} is both ${holder} and ${msgId} (${op})`;
       add("a number is never used twice", op, user, conversation, text);
     }
+    const outcome = outcomes.get(op);
+    if (outcome !== undefined && losses.mayBeTwo(outcome)) return;
     // A system push is a message per recipient.
     const name = seq === 0 ? `${op} ${user}` : op;
     const known = ids.get(name) ?? `${msgId} ${place}`;
@@ -141,6 +164,29 @@ function checkNumbers(
     for (const sent of sentAs) look({ op, user: from, ...sent });
   }
   return unique(found);
+}
+
+/** What is sent after a number was heard has a larger one: numbers of a conversation only grow. */
+function checkGrowth(events: readonly HistoryEvent[]): Violation[] {
+  const found: Violation[] = [];
+  const firstSent = new Map<string, number>();
+  const heard = new Map<string, { at: number; seq: number; op: string }[]>();
+  for (const event of events) {
+    if (event.kind === "send" && !firstSent.has(event.op)) firstSent.set(event.op, event.at);
+    if (event.kind !== "answer" || event.answer !== "sent" || event.seq === 0) continue;
+    const { at, conversation, op, seq, user } = event;
+    const known = heard.get(conversation) ?? [];
+    heard.set(conversation, known);
+    const from = firstSent.get(op) ?? at;
+    const later = known.find((other) => other.at < from && other.seq >= seq && other.op !== op);
+    if (later !== undefined) {
+      const text = `${op} is #${seq} and was sent after ${later.op} was known to be #${later.seq}`;
+      const about = { op, user, conversation };
+      found.push({ rule: "numbers of a conversation only grow", text, about });
+    }
+    known.push({ at, seq, op });
+  }
+  return found;
 }
 
 /**
@@ -191,15 +237,71 @@ function checkReplacements(events: readonly HistoryEvent[]): Violation[] {
   return found;
 }
 
+/** Whoever was sent away gets nothing more on the connections of before. */
+function checkEvictions(
+  events: readonly HistoryEvent[],
+  deliveries: readonly Delivery[],
+  { evictionMs = EVICTION_MS }: CheckOptions,
+): Violation[] {
+  const found: Violation[] = [];
+  const opened = new Map<number, number>();
+  for (const event of events) {
+    if (event.kind !== "session" || event.state !== "welcome") continue;
+    opened.set(event.connection, event.at);
+  }
+  for (const event of events) {
+    if (event.kind !== "evicted") continue;
+    const rule = `nothing reaches whoever was sent away, ${evictionMs} ms later`;
+    const late = deliveries.filter(
+      ({ at, connection, device, user }) =>
+        user === event.user &&
+        (event.device === "" || event.device === device) &&
+        (opened.get(connection) ?? 0) <= event.at &&
+        at > event.at + evictionMs,
+    );
+    for (const { at, device, op, user } of late) {
+      const ms = Math.round(at - event.at);
+      const text = `${user}/${device} was ${event.why} and got ${op} ${ms} ms later`;
+      found.push({ rule, text, about: { op, user } });
+    }
+  }
+  return found;
+}
+
+/** What the offline store held when Redis lost its data has arrived. */
+function checkKept(deliveries: readonly Delivery[], losses: Losses): Violation[] {
+  const rule = "what was in the offline store arrives, whatever Redis loses";
+  return losses.missing(deliveries).map(({ msgId, user, what }) => {
+    const text = `${user} never got ${msgId}, which was stored when Redis lost ${what}`;
+    return { rule, text, about: { user } };
+  });
+}
+
+/** Nothing grows beyond its bound, and nothing fails by itself. */
+function checkConduct(events: readonly HistoryEvent[]): Violation[] {
+  const found: Violation[] = [];
+  for (const event of events) {
+    if (event.kind === "failure") {
+      found.push({ rule: "no process fails by itself", text: event.text, about: {} });
+    } else if (event.kind === "sample" && event.value > event.max) {
+      const text = `${event.what} was ${event.value}, above ${event.max}`;
+      found.push({ rule: "everything stays within its bound", text, about: {} });
+    }
+  }
+  return unique(found);
+}
+
 /** What was accepted has arrived at every recipient, and soon after the last fault. */
 function checkArrivals(
   events: readonly HistoryEvent[],
   deliveries: readonly Delivery[],
   outcomes: ReadonlyMap<string, Outcome>,
   entitlement: Entitlement,
+  losses: Losses,
   { lastFaultAt, recoveryMs = RECOVERY_MS }: CheckOptions,
-): Violation[] {
+): { violations: Violation[]; lost: number } {
   const found: Violation[] = [];
+  let lost = 0;
   const arrived = new Map<string, number>();
   for (const { at, op, user } of deliveries) {
     const key = `${op} ${user}`;
@@ -212,6 +314,10 @@ function checkArrivals(
     for (const user of entitlement.must(sent)) {
       const at = arrived.get(`${op} ${user}`);
       const about = { op, user };
+      if (at === undefined && losses.mayBeGone(sent)) {
+        lost++;
+        continue;
+      }
       if (at === undefined) {
         const rule = "what was accepted reaches every recipient";
         found.push({ rule, text: `${op} never reached ${user}`, about });
@@ -224,7 +330,7 @@ function checkArrivals(
       found.push({ rule, text: `${op} reached ${user} ${late} s late`, about });
     }
   }
-  return found;
+  return { violations: found, lost };
 }
 
 /** When each user was online for the first time at or after `from`. */

@@ -37,6 +37,9 @@ export class Cluster {
   readonly users: readonly string[];
   private readonly around: Surroundings;
   private incarnations = 0;
+  private servers = 1;
+  /** Redis has lost data that it had confirmed. */
+  lostData = false;
 
   constructor(private readonly options: ClusterOptions) {
     const { random, scheduler, seams, telemetry, users } = options;
@@ -44,7 +47,9 @@ export class Cluster {
     this.users = users;
     this.engine = new MemoryEngine(clock);
     seams.engine?.(this.engine);
-    this.redis = new RedisServer(scheduler, random.fork());
+    this.redis = new RedisServer(scheduler, random.fork(), () => {
+      this.engine.server = `server-${++this.servers}`;
+    });
     this.hub = new MemoryTrunkHub(clock, LIMITS);
     this.relations = new MemoryRelations({ clock, limits: LIMITS });
     this.store = {

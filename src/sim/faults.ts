@@ -4,6 +4,7 @@
  */
 import type { Role } from "../core/topology.ts";
 import type { Cluster } from "./cluster.ts";
+import { DataLoss } from "./data_loss.ts";
 import { type Device, POLITE } from "./device.ts";
 import type { History } from "./history.ts";
 import type { Node } from "./node.ts";
@@ -17,6 +18,8 @@ export interface FaultDeps {
   readonly history: History;
   readonly cluster: Cluster;
   readonly devices: readonly Device[];
+  /** Only Redis' data is lost, and clients do as they like. */
+  readonly alone: boolean;
   /** Called when something begins or ends to go wrong. */
   readonly onTrouble: () => void;
 }
@@ -63,9 +66,22 @@ export class Faults {
     () => this.churn(),
     () => this.misbehave(),
     () => this.misbehave(),
+    () => this.dataLoss.begin(),
+    () => this.dataLoss.begin(),
   ];
+  /** What happens where nothing but Redis' data is at fault. */
+  private readonly harmless: (() => void)[] = [
+    () => this.dataLoss.begin(),
+    () => this.dataLoss.begin(),
+    () => this.churn(),
+    () => this.misbehave(),
+  ];
+  private readonly dataLoss: DataLoss;
 
-  constructor(private readonly deps: FaultDeps) {}
+  constructor(private readonly deps: FaultDeps) {
+    const onLost = () => this.note("Redis works, with less than it had");
+    this.dataLoss = new DataLoss({ ...deps, onLost });
+  }
 
   get lastEnd(): number {
     return this.end;
@@ -74,7 +90,7 @@ export class Faults {
   plan(from: number, to: number, count: number): void {
     const { random, scheduler } = this.deps;
     for (let i = 0; i < count; i++) {
-      const begin = random.pick(this.kinds);
+      const begin = random.pick(this.deps.alone ? this.harmless : this.kinds);
       scheduler.at(random.between(from, to), () => {
         if (this.ending) return;
         this.count++;

@@ -12,6 +12,10 @@ export type HistoryEvent =
   | SessionEvent
   | GroupChange
   | SystemPush
+  | DataLoss
+  | Eviction
+  | Sample
+  | Failure
   | { readonly kind: "note"; readonly at: number; readonly text: string };
 
 /** One attempt of an operation leaves the client. */
@@ -88,6 +92,44 @@ export interface SystemPush {
   readonly outcome: "asked" | "ok" | "unknown";
 }
 
+/** Redis lost what it had confirmed. */
+export interface DataLoss {
+  readonly kind: "loss";
+  readonly at: number;
+  readonly what: string;
+  /** What the offline store held then and nobody had acked, without what may expire. */
+  readonly kept: readonly (readonly [user: string, msgId: string])[];
+  /** Whoever numbered messages before lives on, so that repetitions are recognised all the same. */
+  readonly remembered: boolean;
+}
+
+/** An administrator ended the sessions of a user, or of one device; recorded when it was answered. */
+export interface Eviction {
+  readonly kind: "evicted";
+  readonly at: number;
+  readonly user: string;
+  /** "" for all. */
+  readonly device: string;
+  readonly why: "kicked" | "token_revoked";
+}
+
+/** How much of something there was: memory, descriptors, a queue. */
+export interface Sample {
+  readonly kind: "sample";
+  readonly at: number;
+  /** What it is and whose. */
+  readonly what: string;
+  readonly value: number;
+  readonly max: number;
+}
+
+/** A process did what it never may: a rejection that nobody handled, an exception, an exit. */
+export interface Failure {
+  readonly kind: "failure";
+  readonly at: number;
+  readonly text: string;
+}
+
 type Without<T> = T extends { at: number } ? Omit<T, "at"> : never;
 /** An event before the history has given it its time. */
 export type NewEvent = Without<HistoryEvent>;
@@ -139,6 +181,14 @@ function wordsOf(event: HistoryEvent): string {
       return `group ${event.group}: ${event.change} ${event.users.join()}: ${event.outcome}`;
     case "push":
       return `system push ${event.op} to ${event.users.join()}: ${event.outcome}`;
+    case "loss":
+      return `-- Redis loses ${event.what}; SQL holds ${event.kept.length} messages`;
+    case "evicted":
+      return `${event.user}/${event.device || "*"} is sent away: ${event.why}`;
+    case "sample":
+      return `${event.what}: ${event.value} of ${event.max}`;
+    case "failure":
+      return `-- ${event.text}`;
     case "note":
       return `-- ${event.text}`;
   }

@@ -1,5 +1,7 @@
 /** The offline store in memory, held to its contract by the suite that the SQL stores pass. */
 import {
+  type ChatMark,
+  type KeptChatMark,
   type OfflinePage,
   type OfflineRow,
   type OfflineStore,
@@ -7,6 +9,7 @@ import {
   StaleEpochError,
 } from "../core/offline/contract.ts";
 import type { WindowPage, WindowSegment } from "../core/offline/window_store.ts";
+import { isBehind } from "../core/registry/contract.ts";
 
 interface Kept extends OfflineRow {
   readonly position: number;
@@ -18,6 +21,7 @@ export class MemoryStore implements OfflineStore {
   private readonly epochs = new Map<number, number>();
   /** By partition and name. */
   private readonly segments = new Map<string, WindowSegment>();
+  private readonly marks = new Map<number, KeptChatMark>();
   private position = 0;
 
   async archive(owner: OwnerEpoch, rows: readonly OfflineRow[]): Promise<void> {
@@ -71,6 +75,37 @@ export class MemoryStore implements OfflineStore {
     return userIds.filter((user) => this.rows.some(({ user_id }) => user_id === user));
   }
 
+  async users(after: string, limit: number): Promise<string[]> {
+    const all = new Set(this.rows.map(({ user_id }) => user_id));
+    return [...all]
+      .filter((user) => user > after)
+      .toSorted()
+      .slice(0, limit);
+  }
+
+  async markChats(marks: readonly ChatMark[]): Promise<void> {
+    for (const mark of marks) {
+      const none = { ...mark, epoch: 0, turn: 0, closed: false, ceiling: 0 };
+      const kept = this.marks.get(mark.partition) ?? none;
+      const closes = mark.closed && !kept.closed && !isBehind(mark, kept);
+      if (!isBehind(kept, mark) && !closes) continue;
+      const [top, ceiling] = [Math.max(kept.top, mark.top), Math.max(kept.ceiling, mark.top)];
+      this.marks.set(mark.partition, { ...mark, top, ceiling });
+    }
+  }
+
+  async chatMark(partition: number): Promise<KeptChatMark | null> {
+    return this.marks.get(partition) ?? null;
+  }
+
+  async reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    const none = { partition, epoch: 0, turn: 0, top: 0, closed: false, ceiling: 0 };
+    const kept = this.marks.get(partition) ?? none;
+    const ceiling = Math.max(kept.ceiling, above) + count;
+    this.marks.set(partition, { ...kept, ceiling });
+    return ceiling;
+  }
+
   async sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
     const swept = this.rows
       .filter(({ expire_time }) => expire_time > 0 && expire_time <= nowS)
@@ -121,7 +156,7 @@ export class MemoryStore implements OfflineStore {
 
   private check(owner: OwnerEpoch): void {
     const seen = this.epochs.get(owner.partition) ?? 0;
-    if (seen > owner.epoch) throw new StaleEpochError(owner);
+    if (seen > owner.epoch) throw new StaleEpochError(owner, seen);
     this.epochs.set(owner.partition, owner.epoch);
   }
 }

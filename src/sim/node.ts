@@ -149,6 +149,7 @@ function createHub(parts: Parts): Hub {
     selfNode: parts.self,
     accessNodes: () => membership.serving("access"),
     onLapse: (listener) => membership.onLapse(listener),
+    onDataLost: (listener) => membership.onDataLost(listener),
   });
 }
 
@@ -195,6 +196,7 @@ async function join(parts: Parts, role: Role, service: Service | null, node: Nod
     startedAt: parts.clock.now(),
     draining: false,
   };
+  membership.onDataLost(() => void registry.agreePartitions(partitions).catch(() => {}));
   await membership.start(record);
 }
 

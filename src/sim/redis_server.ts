@@ -52,6 +52,8 @@ export class RedisServer {
   constructor(
     readonly scheduler: Scheduler,
     readonly random: SeededRandom,
+    /** Called when another process has taken the place of the one that was. */
+    private readonly onRestart: () => void,
   ) {}
 
   connect(host: Host): RedisLink {
@@ -65,8 +67,23 @@ export class RedisServer {
     return this.state === "down";
   }
 
+  /**
+   * The process is gone and another one serves after so long, with what its engine has by then.
+   * False where the server is away already.
+   */
+  fail(awayMs: number, onBack: () => void): boolean {
+    if (this.state !== "up") return false;
+    this.become("down");
+    this.scheduler.after(awayMs, () => {
+      this.become("up");
+      onBack();
+    });
+    return true;
+  }
+
   become(state: RedisState): void {
     if (this.state === state) return;
+    if (this.state === "down") this.onRestart();
     this.state = state;
     if (state === "down") {
       this.waiting.clear();

@@ -12,7 +12,9 @@ export function lookAtRest(cluster: Cluster, devices: readonly Device[], nowMs: 
     ...unsettled(cluster),
     ...rows(cluster, nowMs),
     ...marks(cluster),
-    ...jobs(cluster),
+    // Counts of a job are in Redis alone, and lost with its data.
+    ...(cluster.lostData ? [] : jobs(cluster)),
+    ...leftovers(cluster),
     ...sessions(cluster, devices),
   ];
 }
@@ -29,6 +31,30 @@ function unsettled({ engine }: Cluster): string[] {
     }
   }
   return left;
+}
+
+/** Streams and maps that no partition has, and maps of a partition that are nobody's. */
+function leftovers({ engine }: Cluster): string[] {
+  const { keys } = engine;
+  const known = new Set<string>();
+  for (const topic of Object.keys(TOPICS) as Topic[]) {
+    const { partitions } = TOPICS[topic];
+    const count = partitions === 1 ? 1 : PARTITIONS[partitions];
+    for (let partition = 0; partition < count; partition++)
+      known.add(keys.stream(topic, partition));
+  }
+  for (let p = 0; p < PARTITIONS.chat; p++) {
+    known.add(keys.lease("logic", p));
+    for (const map of ["seq", "dedup", "numbers"] as const) known.add(keys.map(map, "logic", p));
+  }
+  for (let p = 0; p < PARTITIONS.user; p++) {
+    for (const key of [keys.lease("push", p), keys.sessions(p), keys.bars(p)]) known.add(key);
+    known.add(keys.map("stored", "push", p));
+  }
+  return engine
+    .namesOf()
+    .filter((name) => !known.has(name))
+    .map((name) => `${name} is left in Redis`);
 }
 
 function rows({ database }: Cluster, nowMs: number): string[] {

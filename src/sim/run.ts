@@ -42,7 +42,13 @@ export function report(result: WorldResult, violation: Violation, command: strin
 function isAbout(event: HistoryEvent, { about }: Violation): boolean {
   switch (event.kind) {
     case "note":
+    case "loss":
+    case "failure":
       return true;
+    case "sample":
+      return false;
+    case "evicted":
+      return event.user === about.user;
     case "send":
     case "answer":
     case "push":

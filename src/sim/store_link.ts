@@ -4,6 +4,8 @@
  * when it goes on; the caller waits TIMEOUT_MS and then hears `unavailable`, whatever happened.
  */
 import type {
+  ChatMark,
+  KeptChatMark,
   OfflinePage,
   OfflineRow,
   OfflineStore,
@@ -53,6 +55,22 @@ export class StoreLink implements OfflineStore {
 
   withRows(users: readonly string[]): Promise<string[]> {
     return this.call((store) => store.withRows(users));
+  }
+
+  users(after: string, limit: number): Promise<string[]> {
+    return this.call((store) => store.users(after, limit));
+  }
+
+  markChats(marks: readonly ChatMark[]): Promise<void> {
+    return this.call((store) => store.markChats(marks));
+  }
+
+  chatMark(partition: number): Promise<KeptChatMark | null> {
+    return this.call((store) => store.chatMark(partition));
+  }
+
+  reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    return this.call((store) => store.reserveSeqs(partition, above, count));
   }
 
   sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {

@@ -41,6 +41,8 @@ const FAULTS = 6;
 const BOOT_MS = 1_500;
 const CONNECTED_MS = 3_000;
 const BUSY_MS = 18_000;
+/** Part of the worlds in which nothing but Redis' data is lost. */
+const ALONE = 0.08;
 /** Every fault is over by then, however long it lasts. */
 const FAULTS_END_MS = 11_000;
 const REST_STEP_MS = 5_000;
@@ -60,7 +62,8 @@ export function runWorld({ seed, seams = {}, telemetry }: WorldOptions): WorldRe
   const base = { scheduler, history, cluster, devices, users };
   const workload = new Workload({ ...base, random: random.fork() });
   const onTrouble = () => workload.rush();
-  const faults = new Faults({ ...base, random: random.fork(), onTrouble });
+  const alone = random.chance(ALONE);
+  const faults = new Faults({ ...base, random: random.fork(), alone, onTrouble });
   const bugs: Violation[] = [];
   let rest: string[] = [];
   try {

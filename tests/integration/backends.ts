@@ -56,6 +56,8 @@ export interface Backend {
   node(id: string): Promise<TestNode>;
   /** Loses everything that this backend holds. */
   flush(): Promise<void>;
+  /** Loses a stream, its group and whatever is in it. */
+  drop(topic: Topic, partition: number): Promise<void>;
   /** Gives the next entries of a stream to a reader that nobody knows. */
   steal(topic: Topic, partition: number): Promise<number>;
   /** Removes an entry behind everybody's back. */
@@ -100,6 +102,11 @@ export class RedisBackend implements Backend {
 
   async flush(): Promise<void> {
     await this.server.flush();
+  }
+
+  async drop(topic: Topic, partition: number): Promise<void> {
+    const key = this.key(topic, partition);
+    await (await this.server.serving(key)).del(key);
   }
 
   async steal(topic: Topic, partition: number): Promise<number> {
@@ -152,6 +159,10 @@ export class MemoryBackend implements Backend {
     this.engine.clear();
   }
 
+  async drop(topic: Topic, partition: number): Promise<void> {
+    this.engine.dropStream(this.engine.keys.stream(topic, partition));
+  }
+
   async steal(topic: Topic, partition: number): Promise<number> {
     return this.at(topic, partition).read("thief", 1).length;
   }
@@ -176,12 +187,14 @@ export class Recorder {
   readonly batches: ReadBatch[] = [];
   readonly errors: Error[] = [];
   readonly reader: StreamReader;
+  mayRead = true;
 
   constructor(node: TestNode, group: ConsumerGroup) {
     this.reader = node.streams.reader(
       group,
       (batches) => this.batches.push(...batches),
       (error) => this.errors.push(error),
+      () => this.mayRead,
     );
   }
 

@@ -87,7 +87,7 @@ class World {
       ...{ ...this.base, ...owned, streams, outbox },
       ...{ partition: 0, epoch: owned?.epoch ?? 0, directory: this.sessions, jobs: this.jobs },
       ...{ store: this.store, watches: new Watches(outbox, this.clock, 10), feedsMax: 1_000 },
-      ...{ onFenced: () => {}, onPressure: () => {} },
+      ...{ onFenced: () => {}, onPressure: () => {}, verified: true },
     });
     this.owner = owner;
     const reader = streams.reader(

@@ -175,6 +175,49 @@ for (const harness of [sqliteHarness(), postgresHarness(), httpHarness()]) {
       expect(await store.withRows(["ann"])).toEqual([]);
     });
 
+    test("says to a stale owner which epoch is the later one", async () => {
+      await store.archive(later, []);
+      const seen = { seen: later.epoch };
+      expect(await failure(store.archive(owner, rowsOf("ann", 1)))).toMatchObject(seen);
+      expect(await failure(store.confirm(owner, []))).toMatchObject(seen);
+    });
+
+    test("walks through the users who have rows, each once, in the order of their ids", async () => {
+      for (const user of ["eve", "ann", "bob", "ann"]) await store.archive(owner, rowsOf(user, 2));
+      expect(await store.users("", 10)).toEqual(["ann", "bob", "eve"]);
+      expect(await store.users("", 2)).toEqual(["ann", "bob"]);
+      expect(await store.users("bob", 2)).toEqual(["eve"]);
+      expect(await store.users("eve", 2)).toEqual([]);
+    });
+
+    test("keeps the latest mark of a chat partition, whichever comes first", async () => {
+      const mark = { partition: 2, epoch: 1_700_000_000_000, turn: 500, top: 41, closed: false };
+      expect(await store.chatMark(2)).toBeNull();
+      await store.markChats([{ ...mark, partition: 1 }, mark]);
+      await store.markChats([{ ...mark, turn: 499, top: 40 }]);
+      expect(await store.chatMark(2)).toMatchObject(mark);
+      await store.markChats([{ ...mark, epoch: mark.epoch + 1, turn: 3, top: 44 }]);
+      await store.markChats([{ ...mark, turn: 9_999, top: 43 }]);
+      expect(await store.chatMark(2)).toMatchObject({ epoch: mark.epoch + 1, turn: 3, top: 44 });
+      await store.markChats([{ ...mark, epoch: mark.epoch + 1, turn: 3, top: 44, closed: true }]);
+      expect(await store.chatMark(2)).toMatchObject({ turn: 3, closed: true });
+      await store.markChats([]);
+      expect(await store.chatMark(1)).toMatchObject({ top: 41 });
+    });
+
+    test("reserves numbers above all that were reserved or given, and a mark takes none back", async () => {
+      expect(await store.reserveSeqs(2, 0, 100)).toBe(100);
+      expect(await store.reserveSeqs(2, 0, 100)).toBe(200);
+      expect(await store.reserveSeqs(2, 1_000, 100)).toBe(1_100);
+      const both = await Promise.all([store.reserveSeqs(2, 0, 10), store.reserveSeqs(2, 0, 10)]);
+      expect(both.toSorted((a, b) => a - b)).toEqual([1_110, 1_120]);
+      await store.markChats([{ partition: 2, epoch: 5, turn: 1, top: 7, closed: false }]);
+      expect(await store.chatMark(2)).toEqual({
+        ...{ partition: 2, epoch: 5, turn: 1, top: 7, closed: false, ceiling: 1_120 },
+      });
+      expect(await store.reserveSeqs(3, 0, 5)).toBe(5);
+    });
+
     test("an empty call of a later owner fences the one before", async () => {
       await store.archive(later, []);
       expect(await failure(store.confirm(owner, []))).toBeInstanceOf(StaleEpochError);

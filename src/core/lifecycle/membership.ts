@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Limits } from "../limits.ts";
-import type { NodeRecord, Registry } from "../registry/contract.ts";
+import type { Heartbeat, NodeRecord, Registry } from "../registry/contract.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { ROLES, type Role } from "../topology.ts";
 import type { NodeId } from "../trunk/node_id.ts";
@@ -29,6 +29,10 @@ export class Membership {
   private beating = false;
   private failures = 0;
   private readonly lapseListeners: (() => void)[] = [];
+  private readonly lossListeners: (() => void)[] = [];
+  /** The Redis process that answered last, and when data was lost last as far as it knows. */
+  private server = "";
+  private lossAt = 0;
   /** Monotonic ms at which the last heartbeat that succeeded was sent. */
   private beatAt = 0;
   /** Monotonic ms until which nodes that are missing from the registry are not declared gone. */
@@ -42,7 +46,10 @@ export class Membership {
   async start(self: NodeRecord): Promise<void> {
     this.record = self;
     this.beatAt = this.deps.clock.monotonic();
-    this.apply(await this.deps.registry.heartbeat(self));
+    const { lossAt, nodes, server } = await this.deps.registry.heartbeat(self);
+    this.server = server;
+    this.lossAt = lossAt;
+    this.apply(nodes);
     this.timer = this.deps.clock.every(this.deps.limits.HEARTBEAT_NODE_MS, () => this.beat());
   }
 
@@ -53,11 +60,17 @@ export class Membership {
   }
 
   /**
-   * Called when this node was silent for so long that others may have declared it gone, and acted on
-   * it: it was paused, or could not reach the registry. What it announced to them, it announces anew.
+   * Called when what this node announced to others may be forgotten, so that it announces it anew: it
+   * was silent for so long that they may have declared it gone and acted on it, because it was paused
+   * or could not reach the registry; or Redis is another process now, or does not know this node.
    */
   onLapse(listener: () => void): void {
     this.lapseListeners.push(listener);
+  }
+
+  /** Called when it comes to light, here or elsewhere, that Redis has lost data. */
+  onDataLost(listener: () => void): void {
+    this.lossListeners.push(listener);
   }
 
   /** Live nodes of `role` that take new work, sorted by id. */
@@ -88,7 +101,7 @@ export class Membership {
   async serve(): Promise<void> {
     if (this.record === null) return;
     this.record = { ...this.record, draining: false };
-    this.apply(await this.deps.registry.heartbeat(this.record));
+    this.apply((await this.deps.registry.heartbeat(this.record)).nodes);
   }
 
   /** Tells the others to give this node nothing new. */
@@ -96,7 +109,7 @@ export class Membership {
     if (this.record === null) return;
     this.record = { ...this.record, draining: true };
     try {
-      this.apply(await this.deps.registry.heartbeat(this.record));
+      this.apply((await this.deps.registry.heartbeat(this.record)).nodes);
     } catch (error) {
       this.deps.telemetry.log.warn({ err: error }, "could not announce that this node drains");
     }
@@ -122,9 +135,9 @@ export class Membership {
     this.deps.registry
       .heartbeat(this.record)
       .then(
-        (nodes) => {
+        (heard) => {
           this.failures = 0;
-          this.beaten(sentAt, nodes);
+          this.beaten(sentAt, heard);
         },
         (error: unknown) => {
           this.failures++;
@@ -137,17 +150,38 @@ export class Membership {
       });
   }
 
-  private beaten(sentAt: number, nodes: readonly NodeRecord[]): void {
-    const { clock, limits, telemetry } = this.deps;
+  private beaten(sentAt: number, { known, lossAt, nodes, server }: Heartbeat): void {
+    const { clock, limits } = this.deps;
     const now = clock.monotonic();
     const lapsed = now - this.beatAt >= limits.NODE_TTL_MS;
     this.beatAt = sentAt;
+    // Nobody takes a node off the list that was heard just now, so the list itself is gone.
+    const emptied = !known && !lapsed;
+    const restarted = server !== this.server;
+    const isForgotten = lapsed || emptied || restarted;
+    this.server = server;
     // If it was the registry that was away, the others are back only with their next heartbeat.
-    if (lapsed) this.graceUntil = now + limits.NODE_TTL_MS;
+    if (isForgotten) this.graceUntil = now + limits.NODE_TTL_MS;
+    if (emptied) this.reportLoss();
     this.apply(nodes);
-    if (!lapsed) return;
-    telemetry.log.warn("this node was silent for too long; it announces itself anew");
+    if (isForgotten) this.announceAnew(lapsed, restarted);
+    if (lossAt <= this.lossAt) return;
+    this.lossAt = lossAt;
+    for (const listener of this.lossListeners) listener();
+  }
+
+  private announceAnew(lapsed: boolean, restarted: boolean): void {
+    this.deps.telemetry.log.warn({ lapsed, restarted }, "this node announces itself anew");
     for (const listener of this.lapseListeners) listener();
+  }
+
+  private reportLoss(): void {
+    const { registry, telemetry } = this.deps;
+    telemetry.metrics.dataLost.inc({ what: "nodes" });
+    telemetry.log.error("Redis has lost data: it does not know this node any more");
+    registry.reportLoss().catch((error: unknown) => {
+      telemetry.log.warn({ err: error }, "could not tell the others that Redis has lost data");
+    });
   }
 
   private apply(live: readonly NodeRecord[]): void {

@@ -1,12 +1,21 @@
 import { expect, test } from "bun:test";
 import { LIMITS } from "../limits.ts";
-import type { LeaseState, NodeRecord, OwnedPartition, Registry } from "../registry/contract.ts";
+import type {
+  CommitMark,
+  Heartbeat,
+  Lease,
+  LeaseState,
+  NodeRecord,
+  OwnedPartition,
+  Registry,
+} from "../registry/contract.ts";
 import { ManualClock } from "../testing/manual_clock.ts";
 import { silentTelemetry } from "../testing/silent_telemetry.ts";
 import { Membership } from "./membership.ts";
 import { Ownership } from "./ownership.ts";
 
 const PARTITIONS = { chat: 8, user: 8 };
+const UNVERIFIED = { server: "first", verified: false, lost: false };
 
 /** A registry in memory: leases by partition, all on the clock of the test. */
 class FakeRegistry implements Registry {
@@ -18,11 +27,21 @@ class FakeRegistry implements Registry {
 
   constructor(private readonly clock: ManualClock) {}
 
-  async heartbeat(self: NodeRecord): Promise<NodeRecord[]> {
+  server = "first";
+  lossAt = 0;
+
+  async heartbeat(self: NodeRecord): Promise<Heartbeat> {
     this.check();
+    const known = this.records.has(self.id);
     this.records.set(self.id, { record: self, at: this.clock.now() });
-    return this.nodes();
+    return { nodes: await this.nodes(), server: this.server, known, lossAt: this.lossAt };
   }
+
+  async reportLoss(): Promise<void> {
+    this.lossAt = this.clock.now();
+  }
+
+  async verify(): Promise<void> {}
 
   async nodes(): Promise<NodeRecord[]> {
     const oldest = this.clock.now() - LIMITS.NODE_TTL_MS;
@@ -33,21 +52,33 @@ class FakeRegistry implements Registry {
     this.records.delete(self);
   }
 
-  async lease(_group: string, self: string, quota: number): Promise<OwnedPartition[]> {
+  async lease(
+    _group: string,
+    self: string,
+    quota: number,
+    known: ReadonlyMap<number, CommitMark> = new Map(),
+  ): Promise<Lease[]> {
     this.check();
     const until = this.clock.now() + LIMITS.LEASE_TTL_MS;
-    const owned: OwnedPartition[] = [];
+    const owned: Lease[] = [];
+    const last = { epoch: 0, turn: 0 };
+    for (const [partition, { epoch }] of known) {
+      if ((this.held.get(partition)?.epoch ?? 0) >= epoch) continue;
+      this.held.set(partition, { owner: self, epoch: epoch + 1, until });
+      owned.push({ ...UNVERIFIED, partition, epoch: epoch + 1, last, lost: true });
+    }
+    if (owned.length > 0) return owned;
     for (const [partition, lease] of this.held) {
       if (lease.owner !== self || lease.until <= this.clock.now()) continue;
       lease.until = until;
-      owned.push({ partition, epoch: lease.epoch });
+      owned.push({ ...UNVERIFIED, partition, epoch: lease.epoch, last });
     }
     for (let partition = 0; partition < PARTITIONS.user && owned.length < quota; partition++) {
       const lease = this.held.get(partition);
       if (lease !== undefined && lease.until > this.clock.now()) continue;
       const epoch = (lease?.epoch ?? 0) + 1;
       this.held.set(partition, { owner: self, epoch, until });
-      owned.push({ partition, epoch });
+      owned.push({ ...UNVERIFIED, partition, epoch, last });
     }
     await this.slow;
     return owned;
@@ -97,6 +128,7 @@ async function start(id: string, registry: FakeRegistry, clock: ManualClock) {
       },
       onLost: (partition) => owned.delete(partition),
       onRelease: async () => {},
+      confirmedTurn: () => 0,
     },
   );
   ownership.start();
@@ -217,4 +249,35 @@ test("nodes that were silent together with the registry are not declared gone wh
   await b.membership.leave();
   await clock.advance(LIMITS.HEARTBEAT_NODE_MS * 2);
   expect(gone).toEqual(["b"]);
+});
+
+test("a registry that was emptied is noticed, and everybody keeps the partitions under new epochs", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  await clock.advance(1_000);
+  const before = new Map(a.owned);
+  let announced = 0;
+  let losses = 0;
+  a.membership.onLapse(() => announced++);
+  a.membership.onDataLost(() => losses++);
+  registry.held.clear();
+  registry.records.clear();
+  await clock.advance(LIMITS.LEASE_RENEW_MS * 3);
+  expect([announced, losses]).toEqual([1, 1]);
+  expect([...a.owned.keys()].sort()).toEqual([...before.keys()].sort());
+  for (const [partition, epoch] of a.owned) {
+    expect(epoch).toBeGreaterThan(before.get(partition) ?? 0);
+  }
+});
+
+test("an epoch that somebody has seen is never given again, however little the registry knows", async () => {
+  const clock = new ManualClock();
+  const registry = new FakeRegistry(clock);
+  const a = await start("a", registry, clock);
+  await clock.advance(1_000);
+  a.ownership.fenced(3, 4_000);
+  expect(a.owned.has(3)).toBe(false);
+  await clock.advance(LIMITS.LEASE_RENEW_MS * 2);
+  expect(a.owned.get(3)).toBe(4_001);
 });

@@ -10,10 +10,20 @@
  * Two guards keep a late owner from doing harm. `isFresh` is the local one: it is false when the last
  * renewal began longer ago than the lease lasts, so a process that was paused finds out before it
  * acts. The epoch is the real one: Redis, the offline store and access refuse an earlier owner.
+ *
+ * At each renewal the registry is told what it once confirmed. Where it knows less, Redis has lost
+ * data: the partition is lost, and acquired anew under a larger epoch.
  */
 import type { Clock, Timer } from "../clock.ts";
 import type { Limits } from "../limits.ts";
-import type { OwnedPartition, Registry } from "../registry/contract.ts";
+import {
+  type CommitMark,
+  isBehind,
+  type KnownCommit,
+  type Lease,
+  type OwnedPartition,
+  type Registry,
+} from "../registry/contract.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { type ConsumerGroup, type Partitions, partitionCount } from "../topology.ts";
 import type { NodeId } from "../trunk/node_id.ts";
@@ -32,11 +42,13 @@ export interface OwnershipDeps {
 
 export interface OwnershipHandlers {
   /** This node is the owner from now on. Synchronous; the role starts its recovery by itself. */
-  onAcquired(owned: OwnedPartition): void;
+  onAcquired(lease: Lease): void;
   /** Somebody else may be the owner already: drop everything of the partition. */
   onLost(partition: number): void;
   /** Finish what is under way for the partition; the lease is given up when this settles. */
   onRelease(owned: OwnedPartition): Promise<void>;
+  /** The turn of the last commit that was confirmed for the partition; 0 when there is none yet. */
+  confirmedTurn(partition: number): number;
 }
 
 export class Ownership {
@@ -46,6 +58,8 @@ export class Ownership {
   private readonly releasing = new Set<number>();
   /** Monotonic ms of the last release: an answer that was asked for before still counts it as held. */
   private readonly releasedAt = new Map<number, number>();
+  /** What is known of partitions beside what is held: commits of before, epochs that others have seen. */
+  private readonly past = new Map<number, CommitMark>();
   private renewedAt = Number.NEGATIVE_INFINITY;
   private renewing = false;
   private draining = false;
@@ -75,10 +89,14 @@ export class Ownership {
     return [...this.held].map(([partition, epoch]) => ({ partition, epoch }));
   }
 
-  /** Says that a write was refused because a later owner exists. */
-  fenced(partition: number): void {
+  /**
+   * Says that a write was refused because a later owner exists. `seen` is that owner's epoch where
+   * it is known. If Redis has given no such epoch, it has lost it, and is made to go on above it.
+   */
+  fenced(partition: number, seen = 0): void {
     this.deps.telemetry.metrics.fenced.inc({ group: this.deps.group });
     this.lose(partition);
+    this.remember(partition, { epoch: seen, turn: 0 });
   }
 
   /** Gives everything up in good order; resolves when all leases are released. */
@@ -101,7 +119,7 @@ export class Ownership {
     this.renewing = true;
     const startedAt = this.deps.clock.monotonic();
     this.deps.registry
-      .lease(this.deps.group, this.deps.self, this.quota())
+      .lease(this.deps.group, this.deps.self, this.quota(), this.known())
       .then(
         (owned) => {
           this.renewedAt = startedAt;
@@ -127,7 +145,21 @@ export class Ownership {
     return Math.floor(count / nodes.length) + (rank < remainder ? 1 : 0);
   }
 
-  private apply(answered: readonly OwnedPartition[], askedAt: number): void {
+  private known(): Map<number, KnownCommit> {
+    const known = new Map<number, KnownCommit>();
+    for (const [partition, mark] of this.past) known.set(partition, { ...mark, past: true });
+    for (const [partition, epoch] of this.held) {
+      known.set(partition, { epoch, turn: this.handlers.confirmedTurn(partition) });
+    }
+    return known;
+  }
+
+  private remember(partition: number, mark: CommitMark): void {
+    const known = this.past.get(partition);
+    if (known === undefined || isBehind(known, mark)) this.past.set(partition, mark);
+  }
+
+  private apply(answered: readonly Lease[], askedAt: number): void {
     const owned = answered.filter(({ partition }) => {
       return (this.releasedAt.get(partition) ?? Number.NEGATIVE_INFINITY) < askedAt;
     });
@@ -135,8 +167,10 @@ export class Ownership {
     for (const [partition, epoch] of [...this.held]) {
       if (now.get(partition) !== epoch) this.lose(partition);
     }
-    for (const { partition, epoch } of owned) {
-      if (!this.held.has(partition) && !this.releasing.has(partition)) this.gain(partition, epoch);
+    for (const lease of owned) {
+      const { partition } = lease;
+      if (lease.lost) this.reportLoss(lease);
+      if (!this.held.has(partition) && !this.releasing.has(partition)) this.gain(lease);
     }
     let excess = this.held.size - this.releasing.size - this.quota();
     for (const { partition, epoch } of this.owned()) {
@@ -147,17 +181,31 @@ export class Ownership {
     }
   }
 
-  private gain(partition: number, epoch: number): void {
+  private reportLoss({ partition, epoch }: Lease): void {
+    const { group, registry, telemetry } = this.deps;
+    telemetry.metrics.dataLost.inc({ what: "lease" });
+    telemetry.log.error({ group, partition, epoch }, "Redis has lost data that it confirmed");
+    // Every node's report says the same; that of another one will do.
+    registry.reportLoss().catch((error: unknown) => {
+      telemetry.log.warn({ err: error }, "could not tell the others that Redis has lost data");
+    });
+  }
+
+  private gain(lease: Lease): void {
     const { group, telemetry } = this.deps;
+    const { partition, epoch } = lease;
     this.held.set(partition, epoch);
     telemetry.metrics.takeovers.inc({ group });
     telemetry.metrics.partitionEpoch.set({ group, partition: `${partition}` }, epoch);
     telemetry.log.info({ group, partition, epoch }, "partition acquired");
-    this.handlers.onAcquired({ partition, epoch });
+    this.handlers.onAcquired(lease);
   }
 
   private lose(partition: number): void {
-    if (!this.held.delete(partition)) return;
+    const epoch = this.held.get(partition);
+    if (epoch === undefined) return;
+    this.held.delete(partition);
+    this.remember(partition, { epoch, turn: this.handlers.confirmedTurn(partition) });
     const { group, telemetry } = this.deps;
     telemetry.metrics.partitionEpoch.remove({ group, partition: `${partition}` });
     telemetry.log.info({ group, partition }, "partition lost");

@@ -34,7 +34,11 @@ export interface OwnerEpoch {
 }
 
 export class StaleEpochError extends Error {
-  constructor(owner: OwnerEpoch) {
+  /** `seen` is the later epoch; 0 where that is not known. */
+  constructor(
+    owner: OwnerEpoch,
+    readonly seen = 0,
+  ) {
     super(`push partition ${owner.partition} has an owner later than epoch ${owner.epoch}`);
     this.name = "StaleEpochError";
   }
@@ -46,8 +50,36 @@ export interface OfflinePage {
   readonly cursor: string | null;
 }
 
-/** Offline messages, and beside them the idempotency windows of logic. */
-export interface OfflineStore extends WindowStore {
+/**
+ * What SQL keeps of a chat partition beside Redis, so that a Redis that comes back with less than it
+ * had is found out, and numbers go on above all that were given before.
+ */
+export interface ChatMark {
+  readonly partition: number;
+  /** A commit of the partition's owner, and the largest seq that was given until then. */
+  readonly epoch: number;
+  readonly turn: number;
+  readonly top: number;
+  /** It was the last one: its owner gave the partition up in good order. */
+  readonly closed: boolean;
+}
+
+export interface KeptChatMark extends ChatMark {
+  /** No seq above it has ever been given. */
+  readonly ceiling: number;
+}
+
+/** Marks only grow: of two of a partition the later commit stands, whichever comes first. */
+export interface ChatMarks {
+  markChats(marks: readonly ChatMark[]): Promise<void>;
+  /** Null when nothing was ever kept of the partition. */
+  chatMark(partition: number): Promise<KeptChatMark | null>;
+  /** Raises the ceiling to `count` above both itself and `above`, and returns it. */
+  reserveSeqs(partition: number, above: number, count: number): Promise<number>;
+}
+
+/** Offline messages, and beside them the idempotency windows and the marks of logic. */
+export interface OfflineStore extends WindowStore, ChatMarks {
   /** Stores rows; those that exist are left alone. Rows of many users may share a call. */
   archive(owner: OwnerEpoch, rows: readonly OfflineRow[]): Promise<void>;
   /**
@@ -67,6 +99,8 @@ export interface OfflineStore extends WindowStore {
   ): Promise<number>;
   /** Which of `userIds` have rows, expired or not. */
   withRows(userIds: readonly string[]): Promise<string[]>;
+  /** At most `limit` users who have rows, in the order of their ids, from after `after` on. */
+  users(after: string, limit: number): Promise<string[]>;
   /** Deletes at most `limit` rows that expired before `nowS`; returns what was deleted. */
   sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]>;
   /** Rows in the store, for metrics and the doctor. */

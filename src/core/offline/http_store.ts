@@ -7,6 +7,8 @@
 import type { Clock } from "../clock.ts";
 import { ChatifyError, ERRORS, type ErrorCode } from "../protocol/errors.ts";
 import {
+  type ChatMark,
+  type KeptChatMark,
   type OfflinePage,
   type OfflineRow,
   type OfflineStore,
@@ -21,6 +23,7 @@ import {
   OFFLINE_CALLS,
   OFFLINE_INTERNAL_PATH,
   type OfflineCall,
+  SEEN_EPOCH_HEADER,
 } from "./wire.ts";
 
 export interface Endpoint {
@@ -87,6 +90,22 @@ export class HttpOfflineStore implements OfflineStore {
 
   async withRows(userIds: readonly string[]): Promise<string[]> {
     return (await this.call("withRows", { user_ids: [...userIds] })).user_ids;
+  }
+
+  async users(after: string, limit: number): Promise<string[]> {
+    return (await this.call("users", { after, limit })).user_ids;
+  }
+
+  async markChats(marks: readonly ChatMark[]): Promise<void> {
+    await this.call("markChats", { marks: [...marks] });
+  }
+
+  async chatMark(partition: number): Promise<KeptChatMark | null> {
+    return (await this.call("chatMark", { partition })).mark;
+  }
+
+  async reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    return (await this.call("reserveSeqs", { partition, above, count })).ceiling;
   }
 
   async sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
@@ -184,6 +203,7 @@ export class HttpOfflineStore implements OfflineStore {
     const abort = new AbortController();
     const timer = clock.after(timeoutMs, () => abort.abort());
     let status: number;
+    let seen: string | null;
     let answer: unknown;
     try {
       const response = await fetch(`http://${where}${OFFLINE_INTERNAL_PATH}/${name}`, {
@@ -193,6 +213,7 @@ export class HttpOfflineStore implements OfflineStore {
         signal: abort.signal,
       });
       status = response.status;
+      seen = response.headers.get(SEEN_EPOCH_HEADER);
       answer = await response.json();
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
@@ -201,7 +222,7 @@ export class HttpOfflineStore implements OfflineStore {
     } finally {
       timer.cancel();
     }
-    if (status === 409 && owner !== null) throw new StaleEpochError(owner);
+    if (status === 409 && owner !== null) throw new StaleEpochError(owner, Number(seen ?? 0));
     if (status !== 200) throw refusal(answer, `offline node ${where}, ${name}: status ${status}`);
     return parseAnswer(name, answer, where);
   }

@@ -8,6 +8,9 @@ import * as z from "zod";
 
 export const OFFLINE_INTERNAL_PATH = "/internal/offline/v1";
 
+/** Of an answer with status 409: the epoch of the owner that is later. */
+export const SEEN_EPOCH_HEADER = "x-chatify-seen-epoch";
+
 /** Carries the cluster secret; these routes archive and delete for everybody. */
 export const CLUSTER_SECRET_HEADER = "x-chatify-cluster-secret";
 
@@ -22,6 +25,13 @@ const Row = z.object({
 });
 const Owner = z.object({ partition: z.int(), epoch: z.int() });
 const Confirmed = z.object({ user_id: z.string(), msg_ids: z.array(z.string()) });
+const Mark = z.object({
+  partition: z.int(),
+  epoch: z.int(),
+  turn: z.int(),
+  top: z.int(),
+  closed: z.boolean(),
+});
 const Name = z.object({ user_id: z.string(), msg_id: z.string() });
 
 const Segment = z.object({
@@ -57,6 +67,22 @@ export const OFFLINE_CALLS = {
   withRows: {
     request: z.object({ user_ids: z.array(z.string()) }),
     response: z.object({ user_ids: z.array(z.string()) }),
+  },
+  users: {
+    request: z.object({ after: z.string(), limit: z.int() }),
+    response: z.object({ user_ids: z.array(z.string()) }),
+  },
+  markChats: {
+    request: z.object({ marks: z.array(Mark) }),
+    response: z.object({}),
+  },
+  chatMark: {
+    request: z.object({ partition: z.int() }),
+    response: z.object({ mark: Mark.extend({ ceiling: z.int() }).nullable() }),
+  },
+  reserveSeqs: {
+    request: z.object({ partition: z.int(), above: z.int(), count: z.int() }),
+    response: z.object({ ceiling: z.int() }),
   },
   sweep: {
     request: z.object({ now_s: z.int(), limit: z.int() }),

@@ -26,6 +26,7 @@ export const ERRORS = {
   overloaded: { status: 503, retryable: true, level: "warn" },
   unavailable: { status: 503, retryable: true, level: "warn" },
   outcome_unknown: { status: 503, retryable: true, level: "warn" },
+  data_lost: { status: 503, retryable: true, level: "error" },
   draining: { status: 503, retryable: true, level: "info" },
   internal: { status: 500, retryable: true, level: "error" },
 } as const satisfies Record<string, ErrorEntry>;

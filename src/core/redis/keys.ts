@@ -7,7 +7,12 @@ import type { OwnerMap } from "../streams/contract.ts";
 import { type ConsumerGroup, TOPICS, type Topic } from "../topology.ts";
 
 /** The group whose map has the short name; any other group's map of that name carries the group. */
-const MAP_HOME: Record<OwnerMap, ConsumerGroup> = { seq: "logic", dedup: "logic", stored: "push" };
+const MAP_HOME: Record<OwnerMap, ConsumerGroup> = {
+  seq: "logic",
+  dedup: "logic",
+  numbers: "logic",
+  stored: "push",
+};
 
 export class Keys {
   /** Comes before every key: empty, or the prefix and a colon. */
@@ -194,5 +199,10 @@ export class Keys {
   /** Hash: the partition counts agreed at the first start. */
   partitions(): string {
     return `${this.before}partitions`;
+  }
+
+  /** When it was noticed last that Redis had lost data, unix ms. */
+  loss(): string {
+    return `${this.before}loss`;
   }
 }

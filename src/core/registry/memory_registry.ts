@@ -1,9 +1,24 @@
 /** The registry in memory, for the simulator: what the scripts of the one in Redis do, as code. */
 import type { Limits } from "../limits.ts";
-import { directAccess, type MemoryAccess, type MemoryEngine } from "../streams/memory_engine.ts";
+import {
+  directAccess,
+  type HeldLease,
+  type MemoryAccess,
+  type MemoryEngine,
+} from "../streams/memory_engine.ts";
 import { type ConsumerGroup, type Partitions, partitionCount } from "../topology.ts";
 import type { NodeId } from "../trunk/node_id.ts";
-import type { LeaseState, NodeRecord, OwnedPartition, Registry } from "./contract.ts";
+import {
+  type Heartbeat,
+  isBehind,
+  type KnownCommit,
+  type Lease,
+  type LeaseState,
+  LOSS_REPORT_MS,
+  type NodeRecord,
+  type OwnedPartition,
+  type Registry,
+} from "./contract.ts";
 import { partitionsDisagree } from "./partitions_agreement.ts";
 import { searchOrder } from "./search_order.ts";
 
@@ -23,14 +38,15 @@ export class MemoryRegistry implements Registry {
     this.access = deps.access ?? directAccess(deps.engine.clock);
   }
 
-  heartbeat(self: NodeRecord): Promise<NodeRecord[]> {
+  heartbeat(self: NodeRecord): Promise<Heartbeat> {
     return this.access.perform("heartbeat", () => {
       const heardAt = this.engine.now();
       const known = this.engine.nodes.get(self.id);
       // A copy, as others get it from Redis; most heartbeats repeat the record of the one before.
       const record = known?.given === self ? known.record : structuredClone(self);
       this.engine.nodes.set(self.id, { heardAt, given: self, record });
-      return this.live();
+      const { lossAt, server } = this.engine;
+      return { nodes: this.live(), server, known: known !== undefined, lossAt };
     });
   }
 
@@ -42,29 +58,39 @@ export class MemoryRegistry implements Registry {
     return this.access.perform("leave", () => void this.engine.nodes.delete(self));
   }
 
-  lease(group: ConsumerGroup, self: NodeId, quota: number): Promise<OwnedPartition[]> {
+  lease(
+    group: ConsumerGroup,
+    self: NodeId,
+    quota: number,
+    known: ReadonlyMap<number, KnownCommit> = new Map(),
+  ): Promise<Lease[]> {
     return this.access.perform("lease", () => {
-      const now = this.engine.now();
-      const until = now + this.deps.limits.LEASE_TTL_MS;
       const order = searchOrder(self, partitionCount(this.deps.partitions, group));
-      const owned: OwnedPartition[] = [];
-      for (const partition of order) {
-        const lease = this.leaseOf(group, partition);
-        if (lease.owner !== self) continue;
-        lease.until = until;
-        owned.push({ partition, epoch: lease.epoch });
-      }
-      for (const partition of order) {
-        const lease = this.leaseOf(group, partition);
-        if (owned.length >= quota || lease.owner === self) continue;
-        if (lease.owner !== "" && lease.until > now) continue;
-        lease.owner = self;
-        lease.epoch++;
-        lease.turn = 0;
-        lease.until = until;
-        owned.push({ partition, epoch: lease.epoch });
+      const owned: Lease[] = [];
+      for (const take of [false, true]) {
+        for (const partition of order) {
+          if (take && (owned.length >= quota || owned.some((l) => l.partition === partition)))
+            continue;
+          const lease = this.leaseEach(group, self, partition, take, known.get(partition));
+          if (lease !== null) owned.push(lease);
+        }
       }
       return owned.sort((a, b) => a.partition - b.partition);
+    });
+  }
+
+  verify(group: ConsumerGroup, self: NodeId, lease: Lease): Promise<void> {
+    return this.access.perform("verify", () => {
+      const held = this.leaseOf(group, lease.partition);
+      const isCurrent = held.owner === self && held.epoch === lease.epoch;
+      if (isCurrent && held.server === lease.server) held.verified = lease.server;
+    });
+  }
+
+  reportLoss(): Promise<void> {
+    return this.access.perform("report_loss", () => {
+      const now = this.engine.now();
+      if (now - this.engine.lossAt >= LOSS_REPORT_MS) this.engine.lossAt = now;
     });
   }
 
@@ -97,6 +123,34 @@ export class MemoryRegistry implements Registry {
     });
   }
 
+  /** What lease.lua does. */
+  private leaseEach(
+    group: ConsumerGroup,
+    self: NodeId,
+    partition: number,
+    take: boolean,
+    known: KnownCommit = { epoch: 0, turn: 0 },
+  ): Lease | null {
+    const { engine } = this;
+    const now = engine.now();
+    const lease = this.leaseOf(group, partition);
+    if (lease.turn > 0) Object.assign(lease, { wasEpoch: lease.epoch, wasTurn: lease.turn });
+    const holds = lease.owner === self;
+    const lost = isBehind(lease, known);
+    const isWitness = !known.past && known.epoch === lease.epoch && known.turn > 0;
+    const unsure = holds && !isWitness && lease.server !== engine.server;
+    const until = now + this.deps.limits.LEASE_TTL_MS;
+    if (holds && !lost && !unsure) {
+      lease.until = until;
+      return leaseFrom(partition, lease, false);
+    }
+    if (!holds && lease.owner !== "" && lease.until > now) return null;
+    if (!holds && !lost && !take) return null;
+    const epoch = Math.max(lease.epoch + 1, now, lost ? known.epoch + 1 : 0);
+    Object.assign(lease, { owner: self, epoch, until, turn: 0, server: engine.server });
+    return leaseFrom(partition, lease, lost);
+  }
+
   private live(): NodeRecord[] {
     const since = this.engine.now() - this.deps.limits.NODE_TTL_MS;
     return [...this.engine.nodes.values()]
@@ -104,10 +158,19 @@ export class MemoryRegistry implements Registry {
       .map(({ record }) => record);
   }
 
-  private leaseOf(group: ConsumerGroup, partition: number) {
+  private leaseOf(group: ConsumerGroup, partition: number): HeldLease {
     const key = this.engine.keys.lease(group, partition);
-    const lease = this.engine.leases.get(key) ?? { owner: "", epoch: 0, until: 0, turn: 0 };
+    const known = this.engine.leases.get(key);
+    if (known !== undefined) return known;
+    const none = { owner: "", epoch: 0, until: 0, turn: 0 };
+    const lease = { ...none, server: "", verified: "", wasEpoch: 0, wasTurn: 0 };
     this.engine.leases.set(key, lease);
     return lease;
   }
+}
+
+function leaseFrom(partition: number, lease: HeldLease, lost: boolean): Lease {
+  const { epoch, server, verified, wasEpoch, wasTurn } = lease;
+  const last = { epoch: wasEpoch, turn: wasTurn };
+  return { partition, epoch, server, verified: server !== "" && verified === server, last, lost };
 }

@@ -108,7 +108,8 @@ export class MemorySessions implements SessionDirectory {
     const later = sessions[at];
     if (later !== undefined && since < later.since) return { epoch: 0, replaced: later, barred };
     const partition = this.partitionOf(user);
-    const epoch = this.engine.count(this.engine.keys.sessionEpoch(partition));
+    const counter = this.engine.keys.sessionEpoch(partition);
+    const epoch = this.engine.count(counter, this.engine.now());
     const old = sessions[at] ?? null;
     sessions[at < 0 ? sessions.length : at] = { user, device, access, gateway, conn, epoch, since };
     this.store(user, sessions);

@@ -7,7 +7,12 @@
 -- Returns for each session its epoch (0: refused) and the JSON of the one it replaced, or ''. A late
 -- registration is refused in favour of a later one, which is then the second value. One that a bar
 -- refuses has the reason there: 'kicked' or 'token_revoked'.
+-- Epochs follow this server's clock (unix ms) and grow by one within a millisecond, so that they go
+-- on growing where Redis has forgotten the counter.
 local devices_max, access = tonumber(ARGV[1]), ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = tonumber(redis.call('GET', KEYS[2]) or 0)
 local result, events = {}, {}
 
 local function barred(user, device, since, issued_at)
@@ -39,7 +44,8 @@ for a = 3, #ARGV, 6 do
     result[#result + 1] = 0
     result[#result + 1] = cjson.encode(old)
   else
-    local epoch = redis.call('INCR', KEYS[2])
+    local epoch = math.max(last + 1, now)
+    last = epoch
     sessions[at] = {device, access, gateway, conn, epoch, since}
     redis.call('HSET', KEYS[1], user, cjson.encode(sessions))
     events[#events + 1] = {'online', user, device, access, gateway, conn, epoch, since}
@@ -49,5 +55,8 @@ for a = 3, #ARGV, 6 do
     result[#result + 1] = replaced and cjson.encode(old) or ''
   end
 end
-if #events > 0 then redis.call('XADD', KEYS[4], '*', 'b', cjson.encode(events)) end
+if #events > 0 then
+  redis.call('SET', KEYS[2], string.format('%d', last))
+  redis.call('XADD', KEYS[4], '*', 'b', cjson.encode(events))
+end
 return result

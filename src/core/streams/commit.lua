@@ -3,7 +3,8 @@
 -- KEYS[1]: the lease. Further KEYS, in the order of the steps that name them:
 --   P, D: the map. Q, X: the slice, the list of slices. A: the stream. N: the stream, its counter.
 --   S: the stream. I: the intents.
--- ARGV[1]: the epoch. ARGV[2]: the commit's turn, 0 for none. Then the steps, one after the other:
+-- ARGV[1]: the epoch. ARGV[2]: the commit's turn, 0 for none. ARGV[3]: the turn of the last commit that
+--   was confirmed under this epoch; without it, data was lost. Then the steps, one after the other:
 --   P count field value …                    sets `count` / 2 fields of a map
 --   Q slice expire_at count field value …    the same in a slice that expires (unix s; 0: never)
 --   A maxlen body                            appends; maxlen 0: untrimmed, else trimmed about there
@@ -12,9 +13,10 @@
 --   X slice                                  forgets a slice
 --   S group count id …                       acknowledges and deletes entries
 --   I name intent                            keeps what is to be done in other slots (prepare.lua)
--- Returns 1, or 0 when the lease has another epoch.
+-- Returns 1, or 0 when the lease has another epoch or not that turn.
 local lease = redis.call('HMGET', KEYS[1], 'epoch', 'turn')
 if lease[1] ~= ARGV[1] then return 0 end
+if tonumber(lease[2] or 0) < tonumber(ARGV[3]) then return 0 end
 if ARGV[2] ~= '0' then
   -- Applied before: this is a repetition, or a copy that was late.
   if tonumber(ARGV[2]) <= tonumber(lease[2] or 0) then return 1 end
@@ -29,7 +31,7 @@ local function chunked(first, count, apply)
   end
 end
 
-local k, a = 2, 3
+local k, a = 2, 4
 local step = {}
 
 local function put(key, first, count)

@@ -19,7 +19,7 @@ export function maxLength(topic: Topic): number {
 export function encodeCommit(keys: Keys, commit: Commit): { keys: string[]; args: string[] } {
   const { group, partition, epoch } = commit.fence;
   const k = [keys.lease(group, partition)];
-  const args = [String(epoch), String(commit.turn ?? 0)];
+  const args = [String(epoch), String(commit.turn ?? 0), String(commit.after ?? 0)];
   for (const { map, slice, expireAt, entries } of commit.puts ?? []) {
     if (entries.length === 0) continue;
     k.push(keys.map(map, group, partition, slice));

@@ -41,7 +41,7 @@ export interface Fence {
 }
 
 /** A durable map of the owner's, one per name and partition, kept beside its streams. */
-export type OwnerMap = "seq" | "dedup" | "stored";
+export type OwnerMap = "seq" | "dedup" | "numbers" | "stored";
 
 export interface Commit {
   readonly fence: Fence;
@@ -52,6 +52,11 @@ export interface Commit {
    * undo later ones when it arrives after all. 0 or absent: applied however often it comes.
    */
   readonly turn?: number;
+  /**
+   * The turn of the last commit that was confirmed to this owner under its epoch, or 0. Where it is
+   * not known any more data was lost, and the commit is refused as that of an earlier owner is.
+   */
+  readonly after?: number;
   /** Fields to set in the partition's maps; `slice` names a part that expires as a whole. */
   readonly puts?: readonly MapPut[];
   readonly deletes?: readonly { readonly map: OwnerMap; readonly fields: string[] }[];
@@ -74,6 +79,14 @@ export class FencedError extends Error {
   constructor(readonly fence: Fence) {
     super(`partition ${fence.group}:${fence.partition} has an owner later than ${fence.epoch}`);
     this.name = "FencedError";
+  }
+}
+
+/** Told to a reader's owner: a stream that it reads is gone, with whatever was not settled. */
+export class StreamLostError extends Error {
+  constructor(readonly streams: readonly string[]) {
+    super(`Redis has lost ${streams.join(", ")}`);
+    this.name = "StreamLostError";
   }
 }
 
@@ -128,10 +141,13 @@ export interface Streams {
   /**
    * A reader for one consumer group. `onBatch` is called synchronously with what arrived, never
    * concurrently with itself; `onError` with what kept it from reading (it goes on by itself).
+   * Nothing is read while `mayRead` is false: an owner that was paused for longer than its leases
+   * last would otherwise take entries that the next owner is to get.
    */
   reader(
     group: ConsumerGroup,
     onBatch: (batches: readonly ReadBatch[]) => void,
     onError: (error: Error) => void,
+    mayRead?: () => boolean,
   ): StreamReader;
 }

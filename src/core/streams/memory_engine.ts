@@ -36,13 +36,18 @@ export function directAccess(clock: Clock): MemoryAccess {
   };
 }
 
-export interface Lease {
+/** See registry/lease.lua. */
+export interface HeldLease {
   owner: string;
   epoch: number;
   /** By the engine's clock. */
   until: number;
   /** Of its owner's last commit. */
   turn: number;
+  server: string;
+  verified: string;
+  wasEpoch: number;
+  wasTurn: number;
 }
 
 interface Slice {
@@ -52,13 +57,16 @@ interface Slice {
 
 export class MemoryEngine {
   readonly keys = new Keys("");
-  readonly leases = new Map<string, Lease>();
+  readonly leases = new Map<string, HeldLease>();
   readonly nodes = new Map<string, { heardAt: number; given: NodeRecord; record: NodeRecord }>();
   readonly counters = new Map<string, number>();
   /** By the key of a user partition: user → JSON of the user's sessions. */
   readonly sessions = new Map<string, Map<string, string>>();
   readonly jobs = new Map<string, MemoryJob>();
   agreed: { chat: number; user: number } | null = null;
+  /** Which process this is; another one after each restart or failover. */
+  server = "server-1";
+  lossAt = 0;
   private readonly streams = new Map<string, MemoryStream>();
   /** By the key of a map: slice ("" for the map itself) → fields. */
   private readonly maps = new Map<string, Map<string, Slice>>();
@@ -72,8 +80,9 @@ export class MemoryEngine {
     return this.clock.now();
   }
 
-  count(counter: string): number {
-    const next = (this.counters.get(counter) ?? 0) + 1;
+  /** The next value, which is at least `least`. */
+  count(counter: string, least = 0): number {
+    const next = Math.max((this.counters.get(counter) ?? 0) + 1, least);
     this.counters.set(counter, next);
     return next;
   }
@@ -96,6 +105,32 @@ export class MemoryEngine {
       this.streams.set(key, stream);
     }
     return stream;
+  }
+
+  /** Keys of the streams, maps, leases and sessions that hold anything. */
+  namesOf(): string[] {
+    const streams = [...this.streams].filter(([, { length }]) => length > 0);
+    const sessions = [...this.sessions].filter(([, users]) => users.size > 0);
+    const maps = [...this.maps].filter(([, slices]) =>
+      [...slices.values()].some(({ fields }) => fields.size > 0),
+    );
+    return [...streams, ...sessions, ...maps, ...this.leases].map(([name]) => name);
+  }
+
+  hasStream(key: string): boolean {
+    return this.streams.has(key);
+  }
+
+  /** DEL of a stream, group and all. Its reader finds the group gone. */
+  dropStream(key: string): void {
+    this.streams.delete(key);
+    for (const listener of this.listeners) listener(key);
+  }
+
+  /** XGROUP DESTROY. Its reader finds the group gone. */
+  dropGroup(key: string): void {
+    this.streams.get(key)?.dropGroup();
+    for (const listener of this.listeners) listener(key);
   }
 
   /** Fields of a map's live slices, the map itself first; forgets those that have expired. */
@@ -135,7 +170,28 @@ export class MemoryEngine {
     this.sessions.clear();
     this.jobs.clear();
     this.agreed = null;
+    this.lossAt = 0;
     for (const key of keys) for (const listener of this.listeners) listener(key);
+  }
+
+  /** What is there now: the function brings it back, as a Redis does that has lost all since. */
+  snapshot(): () => void {
+    const { agreed, lossAt } = this;
+    const own = [this.leases, this.nodes, this.counters, this.sessions, this.jobs, this.maps];
+    const kept = structuredClone(own) as Map<string, unknown>[];
+    const streams = [...this.streams].map(([key, stream]) => [key, stream.copy()] as const);
+    return () => {
+      const keys = [...this.streams.keys()];
+      for (const [i, map] of (own as Map<string, unknown>[]).entries()) {
+        map.clear();
+        for (const [key, value] of kept[i] ?? []) map.set(key, value);
+      }
+      this.streams.clear();
+      for (const [key, stream] of streams) this.streams.set(key, stream);
+      this.agreed = agreed;
+      this.lossAt = lossAt;
+      for (const key of keys) for (const listener of this.listeners) listener(key);
+    };
   }
 
   private nextId(): string {

@@ -7,10 +7,10 @@ import { type Clock, sleep, type Timer } from "../clock.ts";
 import { LIMITS } from "../limits.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { type ConsumerGroup, GROUP_TOPICS, type Topic } from "../topology.ts";
-import type { ReadBatch, StreamReader } from "./contract.ts";
+import { type ReadBatch, StreamLostError, type StreamReader } from "./contract.ts";
 import type { MemoryAccess, MemoryEngine } from "./memory_engine.ts";
 import { OrdinalGuard } from "./ordinal_guard.ts";
-import { newReading, type Reading } from "./reading.ts";
+import { MAY_READ_POLL_MS, newReading, type Reading } from "./reading.ts";
 
 export interface MemoryReaderDeps {
   readonly engine: MemoryEngine;
@@ -21,6 +21,7 @@ export interface MemoryReaderDeps {
   readonly group: ConsumerGroup;
   readonly onBatch: (batches: readonly ReadBatch[]) => void;
   readonly onError: (error: Error) => void;
+  readonly mayRead: () => boolean;
 }
 
 interface Target {
@@ -107,6 +108,11 @@ export class MemoryReader implements StreamReader {
 
   private async attempt(): Promise<ReadBatch[] | null> {
     try {
+      if (this.assigned.size > 0 && !this.deps.mayRead()) {
+        await sleep(this.deps.clock, MAY_READ_POLL_MS);
+        this.again = true;
+        return null;
+      }
       await this.takePartitions();
       const held: ReadBatch[] = [];
       for (const reading of this.assigned.values()) {
@@ -119,6 +125,9 @@ export class MemoryReader implements StreamReader {
       return read.filter((batch) => this.accepts(batch));
     } catch (error) {
       if (this.stopped || !(error instanceof Error)) return null;
+      if (error instanceof StreamLostError) {
+        this.deps.telemetry.metrics.dataLost.inc({ what: "stream" }, error.streams.length);
+      }
       this.deps.onError(error);
       // Whatever the lost reply held is pending under the old name, as after a lost connection.
       for (const reading of this.assigned.values()) this.takeAnew(reading);
@@ -160,11 +169,13 @@ export class MemoryReader implements StreamReader {
   private read(targets: readonly Target[], consumer: string): ReadBatch[] {
     const { engine } = this.deps;
     const batches: ReadBatch[] = [];
+    const missing = targets.map(({ key }) => key).filter((key) => !engine.hasStream(key));
     const streams = targets.map((target) => ({
       ...target,
       stream: engine.streamAt(target.key),
     }));
-    if (streams.some(({ stream }) => !stream.hasGroup())) throw new Error("NOGROUP: data was lost");
+    if (missing.length > 0) throw new StreamLostError(missing);
+    if (streams.some(({ stream }) => !stream.hasGroup())) throw new Error("NOGROUP");
     for (const { topic, partition, stream } of streams) {
       const entries = stream.read(consumer, LIMITS.READ_ENTRIES_MAX);
       if (entries.length > 0) batches.push({ topic, partition, entries });
@@ -182,7 +193,11 @@ export class MemoryReader implements StreamReader {
     const inOrder = batches.filter(({ topic, partition, entries }) => {
       const reading = this.assigned.get(partition);
       if (reading?.taken !== true) return false;
-      if (reading.guards.get(topic)?.check(entries).gap !== true) return true;
+      const check = reading.guards.get(topic)?.check(entries);
+      if ((check?.skipped ?? 0) > 0) {
+        this.deps.telemetry.metrics.dataLost.inc({ what: "entries" });
+      }
+      if (check?.gap !== true) return true;
       this.deps.telemetry.metrics.gaps.inc({ topic });
       this.takeAnew(reading);
       return false;

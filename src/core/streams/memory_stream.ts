@@ -14,6 +14,23 @@ export class MemoryStream {
   /** Id → the consumer that an unsettled entry was given to. */
   readonly pending = new Map<string, string>();
 
+  /** The same entries and the same group. */
+  copy(): MemoryStream {
+    const copy = new MemoryStream();
+    copy.entries = [...this.entries];
+    copy.base = this.base;
+    copy.next = this.next;
+    for (const [id, position] of this.positions) copy.positions.set(id, position);
+    for (const [id, consumer] of this.pending) copy.pending.set(id, consumer);
+    return copy;
+  }
+
+  /** XGROUP DESTROY. */
+  dropGroup(): void {
+    this.next = null;
+    this.pending.clear();
+  }
+
   get length(): number {
     return this.positions.size;
   }

@@ -88,8 +88,16 @@ export class MemoryStreams implements Streams {
     group: ConsumerGroup,
     onBatch: (batches: readonly ReadBatch[]) => void,
     onError: (error: Error) => void,
+    mayRead = () => true,
   ): StreamReader {
-    return new MemoryReader({ ...this.deps, access: this.access, group, onBatch, onError });
+    return new MemoryReader({
+      ...this.deps,
+      access: this.access,
+      group,
+      onBatch,
+      onError,
+      mayRead,
+    });
   }
 
   private apply(commit: Commit): void {
@@ -97,7 +105,8 @@ export class MemoryStreams implements Streams {
     const { group, partition, epoch } = commit.fence;
     const lease = engine.leases.get(engine.keys.lease(group, partition));
     if (lease?.epoch !== epoch) throw new FencedError(commit.fence);
-    const { turn = 0 } = commit;
+    const { after = 0, turn = 0 } = commit;
+    if (lease.turn < after) throw new FencedError(commit.fence);
     if (turn > 0 && turn <= lease.turn) return;
     if (turn > 0) lease.turn = turn;
     for (const put of commit.puts ?? []) this.put(commit, put);

@@ -18,7 +18,12 @@ export interface RedisReaderDeps {
   readonly home: string;
   /** Ends what former owners of a partition began, before it is read. */
   readonly recover?: (partition: number) => Promise<void>;
+  /** False while nothing is certainly owned. */
+  readonly mayRead: () => boolean;
 }
+
+/** How often a reader that may not read looks whether it may. */
+export const MAY_READ_POLL_MS = 50;
 
 /** A partition that is assigned. */
 export interface Reading {

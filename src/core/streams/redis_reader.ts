@@ -21,11 +21,11 @@ import { LIMITS } from "../limits.ts";
 import { replyCode, toChatifyError } from "../redis/redis_error.ts";
 import { GROUP_TOPICS, type Topic } from "../topology.ts";
 import { forgetBacklog } from "./backlog.ts";
-import type { ReadBatch, StreamReader } from "./contract.ts";
+import { type ReadBatch, StreamLostError, type StreamReader } from "./contract.ts";
 import { OrdinalGuard } from "./ordinal_guard.ts";
 import { watchPending } from "./pending_watch.ts";
 import { parseReadReply, type ReadReply } from "./read_reply.ts";
-import { newReading, type Reading, type RedisReaderDeps } from "./reading.ts";
+import { MAY_READ_POLL_MS, newReading, type Reading, type RedisReaderDeps } from "./reading.ts";
 import { Wake } from "./wake.ts";
 
 const RETRY_MS = 100;
@@ -33,6 +33,8 @@ const RETRY_MS = 100;
 interface GroupStarts {
   /** How many groups did not exist. */
   readonly created: number;
+  /** The keys of streams that did not exist. */
+  readonly missing: readonly string[];
   /** By partition, the last ordinal of each of its topics. */
   readonly lasts: readonly (readonly number[])[];
 }
@@ -121,6 +123,10 @@ export class RedisReader implements StreamReader {
   /** One read, or null where there is none; what went wrong is told and waited out. */
   private async attempt(): Promise<ReadBatch[] | null> {
     try {
+      if (this.assigned.size > 0 && !this.deps.mayRead()) {
+        await this.wake.waitAtMost(MAY_READ_POLL_MS);
+        return null;
+      }
       this.wake.clear();
       await this.takePartitions();
       // Something changed while Redis answered: a read would start without it.
@@ -160,7 +166,9 @@ export class RedisReader implements StreamReader {
       const turns = fresh.map((reading) => reading.turn);
       const { recover } = this.deps;
       if (recover) await Promise.all(fresh.map(({ partition }) => recover(partition)));
-      const { lasts } = await this.resetGroups(fresh, true);
+      const before = fresh.filter((reading) => reading.guards.size > 0);
+      const { lasts, missing } = await this.resetGroups(fresh, true);
+      this.reportLost(before, missing);
       for (const [i, reading] of fresh.entries()) {
         if (reading.turn !== turns[i]) continue;
         reading.taken = true;
@@ -182,21 +190,38 @@ export class RedisReader implements StreamReader {
     const destroyed = destroy ? streams : [];
     for (const { key } of destroyed) pipeline.call("XGROUP", ["DESTROY", key, group]);
     for (const { topic, partition, key } of streams) {
+      pipeline.call("EXISTS", [key]);
       pipeline.call("XGROUP", ["CREATE", key, group, "0", "MKSTREAM"]);
       pipeline.call("GET", [redis.keys.ordinal(topic, partition)]);
     }
     const results = ((await pipeline.exec()) ?? []).slice(destroyed.length);
     let created = 0;
-    const lasts = streams.map((_, i) => {
-      const refused = results[2 * i]?.[0] ?? null;
+    const missing: string[] = [];
+    const lasts = streams.map(({ key }, i) => {
+      if (results[3 * i]?.[1] === 0) missing.push(key);
+      const refused = results[3 * i + 1]?.[0] ?? null;
       if (refused === null) created++;
       else if (replyCode(refused) !== "BUSYGROUP") throw refused;
-      const [error, ordinal] = results[2 * i + 1] ?? [new Error("no reply"), null];
+      const [error, ordinal] = results[3 * i + 2] ?? [new Error("no reply"), null];
       if (error !== null) throw error;
       return Number(ordinal ?? 0);
     });
     const size = topics.length;
-    return { created, lasts: readings.map((_, i) => lasts.slice(i * size, (i + 1) * size)) };
+    const byReading = readings.map((_, i) => lasts.slice(i * size, (i + 1) * size));
+    return { created, missing, lasts: byReading };
+  }
+
+  /** Of the streams that `readings` had before, those that are not there any more. */
+  private reportLost(readings: readonly Reading[], missing: readonly string[]): void {
+    const { group, onError, redis, telemetry } = this.deps;
+    const keys = readings.flatMap(({ partition }) =>
+      GROUP_TOPICS[group].map((topic) => redis.keys.stream(topic, partition)),
+    );
+    const lost = missing.filter((key) => keys.includes(key));
+    if (lost.length === 0) return;
+    telemetry.metrics.dataLost.inc({ what: "stream" }, lost.length);
+    telemetry.log.error({ streams: lost }, "Redis has lost streams; they begin anew");
+    onError(new StreamLostError(lost));
   }
 
   private guard(reading: Reading, lasts: readonly number[]): void {
@@ -252,6 +277,7 @@ export class RedisReader implements StreamReader {
     const check = reading.guards.get(topic)?.check(entries);
     if (check === undefined) return true;
     if (check.skipped > 0) {
+      metrics.dataLost.inc({ what: "entries" });
       log.error({ topic, partition, entries: check.skipped }, "entries vanished from a stream");
     }
     if (!check.gap) return true;
@@ -280,7 +306,8 @@ export class RedisReader implements StreamReader {
   private async restoreGroups(): Promise<void> {
     const readings = [...this.assigned.values()].filter((reading) => reading.taken);
     try {
-      const { created, lasts } = await this.resetGroups(readings, false);
+      const { created, lasts, missing } = await this.resetGroups(readings, false);
+      this.reportLost(readings, missing);
       for (const [i, reading] of readings.entries()) this.guard(reading, lasts[i] ?? []);
       if (created === 0) await this.wake.waitAtMost(LIMITS.LEASE_RENEW_MS);
     } catch (error) {

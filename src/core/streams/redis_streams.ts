@@ -88,9 +88,10 @@ export class RedisStreams implements Streams {
     group: ConsumerGroup,
     onBatch: (batches: readonly ReadBatch[]) => void,
     onError: (error: Error) => void,
+    mayRead = () => true,
   ): StreamReader {
     const { across } = this;
-    const base = { ...this.deps, group, onError };
+    const base = { ...this.deps, group, onError, mayRead };
     if (across === null) return new RedisReader({ ...base, onBatch, home: "" });
     const { keys } = this.deps.redis;
     return new ClusterReader((partition, onPart) => {

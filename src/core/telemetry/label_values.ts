@@ -27,6 +27,10 @@ export const STORE_OPERATIONS = [
   "cursor_of",
   "confirm",
   "with_rows",
+  "users",
+  "mark_chats",
+  "chat_mark",
+  "reserve_seqs",
   "sweep",
   "count",
   "ledger_add",
@@ -59,6 +63,9 @@ export const DROP_REASONS = [
   "window_full",
   "webhooks_full",
 ];
+
+/** What showed that Redis had lost data. */
+export const LOSSES = ["nodes", "lease", "numbers", "stream", "entries"];
 
 /** USER_PARTITIONS and CHAT_PARTITIONS are 1 024 at most. */
 export const PARTITION: LabelPattern = { pattern: /^\d{1,4}$/, takes: "partition number" };
@@ -107,12 +114,14 @@ export const REDIS_OPERATIONS = [
   "read",
   "register",
   "release",
+  "report_loss",
   "scan_sessions",
   "settle",
   "tags",
   "trace",
   "unblock",
   "unregister",
+  "verify",
   "webhooks",
   ...RELATIONS_OPERATIONS,
 ];

@@ -8,6 +8,7 @@ import {
   CODES,
   DROP_REASONS,
   GROUPS,
+  LOSSES,
   PARTITION,
   READ_TOPICS,
   REDIS_OPERATIONS,
@@ -236,6 +237,11 @@ function clusterMetrics(make: MetricMaker) {
       "partitions_unowned",
       "Partitions that nobody owns; by the reporting node",
       { group: GROUPS },
+    ),
+    dataLost: make.counter(
+      "redis_data_lost_total",
+      "Times at which Redis had less than it had confirmed, by what showed it",
+      { what: LOSSES },
     ),
     redisMemory: make.gauge(
       "redis_memory_bytes",

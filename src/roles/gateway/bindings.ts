@@ -77,6 +77,15 @@ export class Bindings {
     }
   }
 
+  /** Sends that have no `sent` yet may be gone, accepted or not. */
+  dataLost(): void {
+    const text = "the server's queue has lost data; repeat every send that has no sent yet";
+    const frame = errorFrame("data_lost", text, REPEAT_MS);
+    for (const conn of this.deps.connections.values()) {
+      if (!conn.closed && conn.welcomed) this.deps.downlink.queue(conn, frame);
+    }
+  }
+
   /** The link to `peer` is gone, and with it every answer that was on its way. */
   lost(peer: NodeId): void {
     const { connections, links } = this.deps;

@@ -30,6 +30,8 @@ export interface HubDeps {
   readonly accessNodes: () => readonly NodeRecord[];
   /** Calls back when others may have declared this node gone. */
   readonly onLapse?: (listener: () => void) => void;
+  /** Calls back when Redis has lost data. */
+  readonly onDataLost?: (listener: () => void) => void;
   readonly partitions: Partitions;
   readonly clock: Clock;
   readonly random: Random;

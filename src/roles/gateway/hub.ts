@@ -62,7 +62,8 @@ export class Hub {
       },
     });
     this.timer = this.deps.clock.every(SWEEP_MS, () => this.sweep());
-    const { clock, limits, onLapse } = this.deps;
+    const { clock, limits, onDataLost, onLapse } = this.deps;
+    onDataLost?.(() => this.bindings.dataLost());
     onLapse?.(() => {
       this.renew();
       // Once more when nobody can still be acting on an old list of nodes.

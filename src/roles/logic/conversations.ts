@@ -8,6 +8,7 @@ import type { Limits } from "../../core/limits.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import type { Streams } from "../../core/streams/contract.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
+import type { SeqRange } from "./seq_range.ts";
 
 export interface GroupMembers {
   readonly all: ReadonlySet<string>;
@@ -31,6 +32,8 @@ export interface ConversationsDeps {
   readonly relations: Relations;
   readonly partitions: Partitions;
   readonly limits: Limits;
+  /** Conversations go on above `floor`; `given` hears of numbers that were given before. */
+  readonly range: Pick<SeqRange, "floor" | "given">;
 }
 
 export class Conversations {
@@ -107,7 +110,12 @@ export class Conversations {
       users.length > 0 ? relations.blockers(users) : [],
       groups.length > 0 ? relations.members(groups.map((id) => id.slice(2))) : [],
     ]);
-    const seqOf = (i: number) => Number(seqs[i] ?? 0);
+    const { range } = this.deps;
+    const seqOf = (i: number) => {
+      const seq = Math.max(Number(seqs[i] ?? 0), range.floor);
+      range.given(seq);
+      return seq;
+    };
     return [
       ...users.map((id, i) => ({ id, seq: seqOf(i), blockers: blockers[i] ?? [], group: null })),
       ...groups.map((id, i) => {

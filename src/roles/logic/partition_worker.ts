@@ -10,21 +10,25 @@ import { sleep } from "../../core/clock.ts";
 import { GenerationCache } from "../../core/generation_cache.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Limits } from "../../core/limits.ts";
+import type { ChatMarks } from "../../core/offline/contract.ts";
 import type { WindowStore } from "../../core/offline/window_store.ts";
 import type { ChatInput } from "../../core/protocol/chat_input.ts";
 import { encodePushTasks, type PushTask } from "../../core/protocol/push_task.ts";
+import type { Lease } from "../../core/registry/contract.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import { CommitTurns } from "../../core/streams/commit_turns.ts";
 import {
   type Append,
   type Commit,
   FencedError,
+  type MapPut,
   type StreamEntry,
   type Streams,
 } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import type { Partitions } from "../../core/topology.ts";
 import type { HookOutlet } from "../../core/webhooks/contract.ts";
+import type { ChatMarker } from "./chat_marker.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { type Conversation, Conversations } from "./conversations.ts";
 import { dedupKey } from "./dedup_records.ts";
@@ -42,11 +46,17 @@ import {
 } from "./numbering.ts";
 import type { Refusals, SendGate } from "./send_gate.ts";
 import { sentAppends } from "./sent_notices.ts";
+import { type Finding, SeqRange } from "./seq_range.ts";
 import { CHARS_PER_RECORD, WindowSpill } from "./window_spill.ts";
 
 export interface PartitionWorkerDeps {
   readonly partition: number;
   readonly epoch: number;
+  readonly lease: Lease;
+  /** What an earlier owner on this node had committed, and not moved to SQL. */
+  readonly unsaved: readonly string[];
+  readonly store: ChatMarks;
+  readonly marker: Pick<ChatMarker, "note">;
   readonly streams: Streams;
   readonly windows: WindowStore;
   readonly relations: Relations;
@@ -79,18 +89,22 @@ export class PartitionWorker {
   private readonly deps: PartitionWorkerDeps;
   private readonly dedup: DedupWindow;
   private readonly spill: WindowSpill;
+  private readonly range: SeqRange;
   private readonly loop: FlushLoop;
   private readonly turns: CommitTurns;
   private queue: StreamEntry[] = [];
   /** Entries queued or in a batch, and those settled lately: the reader may repeat either. */
   private readonly open = new Set<string>();
   private readonly settled = new GenerationCache<string, true>(SETTLED_REMEMBERED);
+  /** Of the last commit that is known to be in; 0 before the first. */
+  confirmedTurn = 0;
   private stopped = false;
   private high = false;
 
   constructor(deps: PartitionWorkerDeps) {
     this.deps = deps;
-    this.conversations = new Conversations(deps);
+    this.range = new SeqRange(deps);
+    this.conversations = new Conversations({ ...deps, range: this.range });
     const entriesMax = Math.ceil(deps.limits.DEDUP_ENTRIES_MAX / deps.partitions.chat);
     this.dedup = new DedupWindow(deps.partition, entriesMax);
     this.spill = new WindowSpill({ ...deps, waitingCharsMax: entriesMax * CHARS_PER_RECORD });
@@ -98,9 +112,43 @@ export class PartitionWorker {
     this.turns = new CommitTurns(deps.clock);
   }
 
-  /** Fills the idempotency window from what former owners recorded; the partition is read after. */
-  recover(): Promise<void> {
-    return this.spill.recover(this.dedup);
+  /**
+   * Finds out which numbers may be given, and fills the idempotency window from what former owners
+   * recorded; the partition is read after. Where Redis has lost its part, it gets what this node knows.
+   */
+  async recover(): Promise<Finding> {
+    const { unsaved } = this.deps;
+    const finding = await this.range.recover();
+    await this.spill.recover(this.dedup);
+    for (const text of unsaved) this.dedup.load(text);
+    if (finding === "intact") return finding;
+    const turn = this.turns.next();
+    const restored = finding === "lost" ? this.spill.restore(unsaved, turn) : [];
+    await this.write([...this.range.takePuts(), ...restored], turn);
+    return finding;
+  }
+
+  /** A commit of maps alone; rejects when it is not known to be in. */
+  private async write(puts: MapPut[], turn: number): Promise<void> {
+    const { epoch, partition, streams } = this.deps;
+    const after = this.confirmedTurn;
+    await streams.commit({ fence: { group: "logic", partition, epoch }, turn, after, puts });
+    this.committed(turn);
+  }
+
+  private committed(turn: number): void {
+    const { epoch, marker, partition } = this.deps;
+    this.confirmedTurn = turn;
+    marker.note({ partition, epoch, turn, top: this.range.largest, closed: false });
+  }
+
+  /** Says in SQL that nothing comes after the last commit. */
+  close(): void {
+    const { epoch, marker, partition } = this.deps;
+    const turn = this.confirmedTurn;
+    if (this.stopped || turn === 0) return;
+    this.stop();
+    marker.note({ partition, epoch, turn, top: this.range.largest, closed: true });
   }
 
   get dedupEntries(): number {
@@ -109,6 +157,11 @@ export class PartitionWorker {
 
   get unsavedChars(): number {
     return this.spill.unsavedChars;
+  }
+
+  /** Records that were committed and that SQL has not got yet. */
+  unsavedTexts(): string[] {
+    return this.spill.unsavedTexts();
   }
 
   /** Now and then: what of the window is to be moved out of Redis also where nothing comes any more. */
@@ -153,6 +206,7 @@ export class PartitionWorker {
     const conversations = await this.loadFor(entries);
     if (conversations === null) return;
     const refusals = await this.askGate(entries);
+    await this.range.have(entries.reduce((sum, { items }) => sum + (items?.length ?? 0), 0));
     const out = newNumbering();
     const { clock, contentCheck, dedupSeed, limits, partition, partitions } = this.deps;
     const nowMs = clock.now();
@@ -169,7 +223,11 @@ export class PartitionWorker {
       refusals,
     };
     for (const entry of entries) numberEntry(out, context, entry);
-    if (!(await this.commit(this.toCommit(entries, out)))) return;
+    const commit = this.toCommit(entries, out);
+    if (!(await this.commit(commit))) return;
+    this.spill.confirmed();
+    for (const seq of out.seqs.values()) this.range.given(seq);
+    this.committed(commit.turn ?? 0);
     this.spill.sealDue();
     for (const { id } of entries) {
       this.open.delete(id);
@@ -230,9 +288,11 @@ export class PartitionWorker {
     return {
       fence: { group: "logic", partition, epoch },
       turn,
+      after: this.confirmedTurn,
       puts: [
         { map: "seq", entries: [...out.seqs].map(([id, seq]) => [id, `${seq}`]) },
         ...this.spill.put(out.records, turn),
+        ...this.range.takePuts(),
       ],
       appends,
       settles: [{ topic: "chat_input", ids: entries.map((entry) => entry.id) }],

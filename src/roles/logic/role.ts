@@ -12,13 +12,19 @@ import type { Membership } from "../../core/lifecycle/membership.ts";
 import { Ownership } from "../../core/lifecycle/ownership.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
 import type { Limits } from "../../core/limits.ts";
+import type { ChatMarks } from "../../core/offline/contract.ts";
 import type { WindowStore } from "../../core/offline/window_store.ts";
 import { chatInputBody, encodeChatInput } from "../../core/protocol/chat_input.ts";
 import type { PushStore } from "../../core/pushes/contract.ts";
-import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
+import type { Lease, OwnedPartition, Registry } from "../../core/registry/contract.ts";
 import type { Relations } from "../../core/relations/contract.ts";
 import type { SessionDirectory } from "../../core/sessions/contract.ts";
-import type { ReadBatch, StreamReader, Streams } from "../../core/streams/contract.ts";
+import {
+  type ReadBatch,
+  StreamLostError,
+  type StreamReader,
+  type Streams,
+} from "../../core/streams/contract.ts";
 import type { Tags } from "../../core/tags/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
@@ -27,6 +33,7 @@ import type { SignalTuple } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { closedOutlet, type HookOutlet } from "../../core/webhooks/contract.ts";
 import { createLogicApi } from "./api.ts";
+import { ChatMarker } from "./chat_marker.ts";
 import type { ContentCheck } from "./content_check.ts";
 import { JobIntake } from "./job_intake.ts";
 import { JOBS } from "./job_routes.ts";
@@ -37,6 +44,7 @@ import { PushOnce } from "./push_once.ts";
 import { PushRates } from "./push_rates.ts";
 import { sendReplies } from "./replies.ts";
 import type { SendGate } from "./send_gate.ts";
+import type { Finding } from "./seq_range.ts";
 import { resolveSignals } from "./signals.ts";
 import { SystemPushIntake } from "./system_push.ts";
 
@@ -60,6 +68,7 @@ export interface LogicDeps {
   /** Where idempotency windows are kept beside Redis. */
   readonly windows: WindowStore;
   readonly relations: Relations;
+  readonly store: ChatMarks;
   readonly registry: Registry;
   readonly membership: Membership;
   readonly partitions: Partitions;
@@ -87,6 +96,8 @@ export function createLogicRole(deps: LogicDeps): LogicRole {
 
 const RECOVER_RETRY_MS = 300;
 const TICK_MS = 1_000;
+/** How long a node remembers what it numbered in a partition that it has lost. */
+const UNSAVED_KEPT_MS = 20_000;
 
 class Logic implements LogicRole {
   readonly name = "logic";
@@ -102,6 +113,9 @@ class Logic implements LogicRole {
     readonly gate: PushGate;
   };
   private readonly jobRunner: JobRunner;
+  private readonly marker: ChatMarker;
+  /** Of partitions lost lately, what SQL had not got yet: if Redis has lost it, this is all there is. */
+  private readonly unsaved = new Map<number, readonly string[]>();
   private readonly reader: StreamReader;
   private server: ReturnType<typeof serveRole> | null = null;
   private timer: Timer | null = null;
@@ -115,6 +129,7 @@ class Logic implements LogicRole {
         onAcquired: (owned) => this.acquired(owned),
         onLost: (partition) => this.lost(partition),
         onRelease: (owned) => this.release(owned),
+        confirmedTurn: (partition) => this.workers.get(partition)?.confirmedTurn ?? 0,
       },
     );
     this.announcer = new Announcer("logic", deps.trunk, () => this.ownership.owned());
@@ -127,10 +142,12 @@ class Logic implements LogicRole {
       gate: new PushGate({ ...deps, backlogBytesMax }),
     };
     this.jobRunner = new JobRunner({ ...deps, gate: this.push.gate });
+    this.marker = new ChatMarker(deps);
     this.reader = deps.streams.reader(
       "logic",
       (batches) => this.onBatches(batches),
-      (error) => deps.telemetry.log.warn({ err: error }, "reading chat_input failed"),
+      (error) => this.onReadError(error),
+      () => this.ownership.isFresh(),
     );
   }
 
@@ -177,6 +194,7 @@ class Logic implements LogicRole {
   async drain(_budgetMs: number): Promise<void> {
     this.draining = true;
     await Promise.all([this.ownership.drain(), this.intake.idle(), this.jobRunner.stop()]);
+    await this.marker.drain();
   }
 
   async stop(): Promise<void> {
@@ -186,13 +204,19 @@ class Logic implements LogicRole {
     await Promise.all([this.jobRunner.stop(), this.reader.stop(), this.server?.stop()]);
   }
 
-  private acquired({ partition, epoch }: OwnedPartition): void {
+  private acquired(lease: Lease): void {
+    const { partition, epoch } = lease;
+    const unsaved = this.unsaved.get(partition) ?? [];
+    this.unsaved.delete(partition);
     const worker = new PartitionWorker({
       ...this.deps,
       gate: this.deps.gate ?? null,
       hooks: this.deps.hooks ?? closedOutlet,
       partition,
       epoch,
+      lease,
+      unsaved,
+      marker: this.marker,
       reply: (replies) => sendReplies(this.deps.trunk, replies),
       onFenced: () => this.ownership.fenced(partition),
       onPressure: (high) => {
@@ -202,14 +226,16 @@ class Logic implements LogicRole {
     });
     this.workers.set(partition, worker);
     this.announcer.changed();
-    void this.recover(partition, worker);
+    void this.recover(lease, worker);
   }
 
-  private async recover(partition: number, worker: PartitionWorker): Promise<void> {
+  private async recover(lease: Lease, worker: PartitionWorker): Promise<void> {
     const { clock, telemetry } = this.deps;
+    const { partition } = lease;
     while (this.workers.get(partition) === worker) {
       try {
-        await worker.recover();
+        const finding = await worker.recover();
+        if (finding !== "intact") await this.verified(lease, finding);
         if (this.workers.get(partition) !== worker) return;
         await this.reader.assign(partition);
         return;
@@ -234,16 +260,47 @@ class Logic implements LogicRole {
     dedupUnsaved.set(unsavedChars);
   }
 
+  /** The numbers are safe from here on, whatever this Redis process has lost before. */
+  private async verified(lease: Lease, finding: Finding): Promise<void> {
+    const { registry, self, telemetry } = this.deps;
+    const { partition } = lease;
+    await registry.verify("logic", self, lease);
+    if (finding !== "lost" || lease.lost) return;
+    telemetry.metrics.dataLost.inc({ what: "numbers" });
+    telemetry.log.error({ partition }, "Redis has lost data: SQL knows of later messages");
+    await registry.reportLoss();
+  }
+
   private lost(partition: number): void {
-    this.workers.get(partition)?.stop();
+    const worker = this.workers.get(partition);
+    if (worker !== undefined) this.keepUnsaved(partition, worker.unsavedTexts());
+    worker?.stop();
     this.workers.delete(partition);
     this.reader.revoke(partition);
     this.announcer.changed();
   }
 
+  private keepUnsaved(partition: number, texts: readonly string[]): void {
+    this.unsaved.set(partition, texts);
+    this.deps.clock.after(UNSAVED_KEPT_MS, () => {
+      if (this.unsaved.get(partition) === texts) this.unsaved.delete(partition);
+    });
+  }
+
   private async release({ partition }: OwnedPartition): Promise<void> {
     this.reader.revoke(partition);
-    await this.workers.get(partition)?.idle();
+    const worker = this.workers.get(partition);
+    await worker?.idle();
+    worker?.close();
+  }
+
+  private onReadError(error: Error): void {
+    const { registry, telemetry } = this.deps;
+    telemetry.log.warn({ err: error }, "reading chat_input failed");
+    if (!(error instanceof StreamLostError)) return;
+    registry.reportLoss().catch((failure: unknown) => {
+      telemetry.log.warn({ err: failure }, "could not tell the others that Redis has lost data");
+    });
   }
 
   private onBatches(batches: readonly ReadBatch[]): void {

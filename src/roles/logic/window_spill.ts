@@ -47,6 +47,8 @@ export class WindowSpill {
   private sealed: Slice[] = [];
   private waitingChars = 0;
   private saving = false;
+  /** Texts at the end of the open slice whose commit is not known to be in. */
+  private unconfirmed = 0;
   private stopped = false;
 
   constructor(deps: WindowSpillDeps) {
@@ -83,8 +85,32 @@ export class WindowSpill {
     const text = packRecords(records);
     this.open.texts.push(text);
     this.open.chars += text.length;
+    this.unconfirmed = 1;
     const { expireAt, name: slice } = this.open;
     return [{ map: "dedup", slice, expireAt, entries: [[name, text]] }];
+  }
+
+  /** The commit that `put` was for is in. */
+  confirmed(): void {
+    this.unconfirmed = 0;
+  }
+
+  /** What was committed and is not known to be in SQL: all that there is of it, if Redis lost it. */
+  unsavedTexts(): string[] {
+    const open = this.open?.texts ?? [];
+    const committed = open.slice(0, open.length - this.unconfirmed);
+    return [...this.sealed.flatMap(({ texts }) => texts), ...committed];
+  }
+
+  /** For a commit with this turn, before any other: puts what Redis has lost back. */
+  restore(texts: readonly string[], turn: number): MapPut[] {
+    if (texts.length === 0) return [];
+    const name = `${this.deps.epoch}.${turn}`;
+    this.open = this.newSlice(name);
+    this.open.texts = [...texts];
+    this.open.chars = texts.reduce((sum, text) => sum + text.length, 0);
+    const entries = texts.map((text, i): [string, string] => [`${name}.${i}`, text]);
+    return [{ map: "dedup", slice: name, expireAt: this.open.expireAt, entries }];
   }
 
   /** Seals the open slice when it is time. Only while no commit is under way: it may add to it. */

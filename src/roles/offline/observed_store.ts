@@ -4,7 +4,13 @@
  */
 import type { Clock } from "../../core/clock.ts";
 import type { LedgerStore } from "../../core/ledger/store.ts";
-import { type OfflineRow, type OwnerEpoch, StaleEpochError } from "../../core/offline/contract.ts";
+import {
+  type ChatMark,
+  type KeptChatMark,
+  type OfflineRow,
+  type OwnerEpoch,
+  StaleEpochError,
+} from "../../core/offline/contract.ts";
 import type { WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
@@ -53,6 +59,22 @@ export class ObservedStore implements OfflineEngine {
 
   withRows(userIds: readonly string[]): Promise<string[]> {
     return this.observe("with_rows", (store) => store.withRows(userIds));
+  }
+
+  users(after: string, limit: number): Promise<string[]> {
+    return this.observe("users", (store) => store.users(after, limit));
+  }
+
+  markChats(marks: readonly ChatMark[]): Promise<void> {
+    return this.observe("mark_chats", (store) => store.markChats(marks));
+  }
+
+  chatMark(partition: number): Promise<KeptChatMark | null> {
+    return this.observe("chat_mark", (store) => store.chatMark(partition));
+  }
+
+  reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    return this.observe("reserve_seqs", (store) => store.reserveSeqs(partition, above, count));
   }
 
   sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {

@@ -116,6 +116,26 @@ export function usersWithRows(userIds: readonly string[]): SQL {
     WHERE EXISTS (SELECT 1 FROM offline_messages AS held WHERE held.user_id = asked.user_id)`;
 }
 
+/** Steps from one user to the next in the index, however many rows each has. */
+export function usersAfter(after: string, limit: number): SQL {
+  return sql`WITH RECURSIVE held AS (
+      (SELECT user_id, 1 AS n FROM offline_messages
+        WHERE user_id > ${after} ORDER BY user_id LIMIT 1)
+      UNION ALL
+      SELECT next.user_id, held.n + 1 FROM held CROSS JOIN LATERAL (
+        SELECT user_id FROM offline_messages
+        WHERE user_id > held.user_id ORDER BY user_id LIMIT 1
+      ) AS next WHERE held.n < ${limit}
+    )
+    SELECT user_id FROM held`;
+}
+
+export function epochsOf(partitions: readonly number[]): SQL {
+  return sql`SELECT partition, epoch FROM partition_epochs WHERE partition IN (
+    SELECT value::integer FROM json_array_elements_text(${JSON.stringify(partitions)}::text::json)
+  )`;
+}
+
 /** Skips what another node deletes at the same time, so that sweeps share the work. */
 export function sweepExpired(nowS: number, limit: number): SQL {
   return sql`DELETE FROM offline_messages WHERE position IN (

@@ -5,11 +5,12 @@
 import { and, asc, eq, gt, gte, or, sql } from "drizzle-orm";
 import { type Clock, sleep } from "../../core/clock.ts";
 import type { LedgerStore } from "../../core/ledger/store.ts";
-import {
-  type OfflinePage,
-  type OfflineRow,
-  type OwnerEpoch,
-  StaleEpochError,
+import type {
+  ChatMark,
+  KeptChatMark,
+  OfflinePage,
+  OfflineRow,
+  OwnerEpoch,
 } from "../../core/offline/contract.ts";
 import type { WindowPage, WindowSegment } from "../../core/offline/window_store.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
@@ -30,6 +31,7 @@ import {
 } from "./migrations/migration.ts";
 import { postgresMigrations } from "./migrations/postgres_list.ts";
 import { PostgresLedger } from "./postgres_ledger.ts";
+import { chatMark, keptMark, markChats, reserveSeqs } from "./postgres_marks.ts";
 import { type PostgresDatabase, PostgresPool } from "./postgres_pool.ts";
 import {
   type ArchiveItem,
@@ -39,12 +41,15 @@ import {
   type ConfirmResult,
   confirmRows,
   countRows,
+  epochsOf,
   saveSegments,
   segmentsAfter,
   sweepExpired,
   sweepSegments,
+  usersAfter,
   usersWithRows,
 } from "./postgres_statements.ts";
+import { archiveItem, byEpoch, ownersOf, staleness } from "./postgres_writes.ts";
 import { offlineMessages as messages } from "./schema_postgres.ts";
 import { type Confirmed, type Outcome, type Write, WriteQueue } from "./write_queue.ts";
 
@@ -204,6 +209,32 @@ class PostgresStore implements OfflineEngine {
     return rows.map((row) => row.user_id);
   }
 
+  async users(after: string, limit: number): Promise<string[]> {
+    const rows = await this.pool.run((database) =>
+      database.execute<{ user_id: string }>(usersAfter(after, limit)),
+    );
+    return rows.map((row) => row.user_id);
+  }
+
+  async markChats(marks: readonly ChatMark[]): Promise<void> {
+    await this.pool.run((database) => database.execute(markChats(marks)));
+  }
+
+  async chatMark(partition: number): Promise<KeptChatMark | null> {
+    const [row] = await this.pool.run((database) =>
+      database.execute<Record<keyof KeptChatMark, unknown>>(chatMark(partition)),
+    );
+    return row === undefined ? null : keptMark(row);
+  }
+
+  async reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    const [row] = await this.pool.run((database) =>
+      database.execute<{ ceiling: string }>(reserveSeqs(partition, above, count)),
+    );
+    if (row === undefined) throw new Error("Postgres returned no ceiling");
+    return Number(row.ceiling);
+  }
+
   async sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
     const swept = await this.pool.run((database) =>
       database.execute<{ user_id: string; msg_id: string }>(sweepExpired(nowS, limit)),
@@ -291,8 +322,8 @@ class PostgresStore implements OfflineEngine {
     const passed = await this.pool.run((database) =>
       database.execute<{ partition: number }>(archiveFenced(owners, fenced)),
     );
-    const partitions = new Set(passed.map(({ partition }) => partition));
-    return writes.map(({ owner }) => staleness(owner, partitions) ?? 0);
+    const seen = await this.laterEpochs(owners, new Set(passed.map(({ partition }) => partition)));
+    return writes.map(({ owner }) => staleness(owner, seen) ?? 0);
   }
 
   private async confirmAll(writes: readonly Write[]): Promise<Outcome[]> {
@@ -308,52 +339,25 @@ class PostgresStore implements OfflineEngine {
         }
       }
     }
+    const owners = ownersOf(writes);
     const result = await this.pool.run((database) =>
-      database.execute<ConfirmResult>(confirmRows(ownersOf(writes), items)),
+      database.execute<ConfirmResult>(confirmRows(owners, items)),
     );
-    const partitions = new Set(result.map(({ partition }) => partition));
+    const seen = await this.laterEpochs(owners, new Set(result.map(({ partition }) => partition)));
     const deleted = new Map(result.map((row) => [row.call, row.deleted]));
-    return writes.map(({ owner }, call) => staleness(owner, partitions) ?? deleted.get(call) ?? 0);
+    return writes.map(({ owner }, call) => staleness(owner, seen) ?? deleted.get(call) ?? 0);
   }
-}
 
-function staleness(
-  owner: OwnerEpoch | null,
-  passed: ReadonlySet<number | null>,
-): StaleEpochError | null {
-  return owner === null || passed.has(owner.partition) ? null : new StaleEpochError(owner);
-}
-
-function ownersOf(writes: readonly Write[]): OwnerEpoch[] {
-  const owners = new Map<number, OwnerEpoch>();
-  for (const { owner } of writes) if (owner !== null) owners.set(owner.partition, owner);
-  return [...owners.values()];
-}
-
-/** Cuts writes where a partition changes its owner: a statement knows one epoch per partition. */
-function byEpoch(writes: readonly Write[]): Write[][] {
-  const groups: Write[][] = [[]];
-  let epochs = new Map<number, number>();
-  for (const write of writes) {
-    const { owner } = write;
-    if (owner !== null) {
-      const epoch = epochs.get(owner.partition) ?? owner.epoch;
-      if (epoch !== owner.epoch) {
-        groups.push([]);
-        epochs = new Map();
-      }
-      epochs.set(owner.partition, owner.epoch);
-    }
-    groups.at(-1)?.push(write);
+  /** Of the owners that did not pass the fence: the epochs of those that kept them out. */
+  private async laterEpochs(
+    owners: readonly OwnerEpoch[],
+    passed: ReadonlySet<number | null>,
+  ): Promise<Map<number, number>> {
+    const stale = owners.map(({ partition }) => partition).filter((name) => !passed.has(name));
+    if (stale.length === 0) return new Map();
+    const rows = await this.pool.run((database) =>
+      database.execute<{ partition: number; epoch: string }>(epochsOf(stale)),
+    );
+    return new Map(rows.map(({ partition, epoch }) => [partition, Number(epoch)]));
   }
-  return groups;
-}
-
-/** Half a surrogate pair is no text in UTF-8, and a parameter in JSON would not pass with it. */
-function archiveItem(n: number, partition: number | null, row: OfflineRow): ArchiveItem {
-  const { seq, expire_time, stored_at, message } = row;
-  const user_id = row.user_id.toWellFormed();
-  const msg_id = row.msg_id.toWellFormed();
-  const conversation_id = row.conversation_id.toWellFormed();
-  return { n, partition, user_id, msg_id, conversation_id, seq, expire_time, stored_at, message };
 }

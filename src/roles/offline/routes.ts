@@ -9,7 +9,8 @@ import { answerErrors } from "../../core/http/http_errors.ts";
 import { arrayLength, checked, parseJson } from "../../core/http/json_body.ts";
 import type { JobStore } from "../../core/jobs/contract.ts";
 import { decodeSegments, LEDGER_SEGMENTS_PATH } from "../../core/ledger/wire.ts";
-import { StaleEpochError } from "../../core/offline/contract.ts";
+import { type ChatMarks, StaleEpochError } from "../../core/offline/contract.ts";
+import type { WindowStore } from "../../core/offline/window_store.ts";
 import {
   type CallRequest,
   type CallResponse,
@@ -18,6 +19,7 @@ import {
   OFFLINE_CALLS,
   OFFLINE_INTERNAL_PATH,
   type OfflineCall,
+  SEEN_EPOCH_HEADER,
 } from "../../core/offline/wire.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
@@ -133,6 +135,35 @@ function refuseLong(body: unknown, field: string): void {
 
 type Handlers = { [C in OfflineCall]: (request: CallRequest<C>) => Promise<CallResponse<C>> };
 
+type LogicCall = Extract<OfflineCall, keyof WindowStore | keyof ChatMarks>;
+
+/** What logic keeps beside the messages. */
+function logicHandlers(store: OfflineEngine): Pick<Handlers, LogicCall> {
+  return {
+    async markChats({ marks }) {
+      await store.markChats(marks);
+      return {};
+    },
+    async chatMark({ partition }) {
+      return { mark: await store.chatMark(partition) };
+    },
+    async reserveSeqs({ partition, above, count }) {
+      return { ceiling: await store.reserveSeqs(partition, above, count) };
+    },
+    async saveWindow({ segments }) {
+      await store.saveWindow(segments);
+      return {};
+    },
+    async windowPage({ partition, cursor, limit, now_s }) {
+      const page = await store.windowPage(partition, cursor, limit, now_s);
+      return { segments: [...page.segments], cursor: page.cursor };
+    },
+    async sweepWindow({ now_s, limit }) {
+      return { swept: await store.sweepWindow(now_s, limit) };
+    },
+  };
+}
+
 function addInternalRoutes(app: Hono, store: OfflineEngine): void {
   const handlers: Handlers = {
     async archive({ owner, rows }) {
@@ -152,23 +183,16 @@ function addInternalRoutes(app: Hono, store: OfflineEngine): void {
     async withRows({ user_ids }) {
       return { user_ids: await store.withRows(user_ids) };
     },
+    async users({ after, limit }) {
+      return { user_ids: await store.users(after, limit) };
+    },
     async sweep({ now_s, limit }) {
       return { swept: await store.sweep(now_s, limit) };
     },
     async count() {
       return { rows: await store.count() };
     },
-    async saveWindow({ segments }) {
-      await store.saveWindow(segments);
-      return {};
-    },
-    async windowPage({ partition, cursor, limit, now_s }) {
-      const page = await store.windowPage(partition, cursor, limit, now_s);
-      return { segments: [...page.segments], cursor: page.cursor };
-    },
-    async sweepWindow({ now_s, limit }) {
-      return { swept: await store.sweepWindow(now_s, limit) };
-    },
+    ...logicHandlers(store),
   };
   const serve = <C extends OfflineCall>(name: C, handle: Handlers[C]) => {
     app.post(`${OFFLINE_INTERNAL_PATH}/${name}`, async (c) => {
@@ -176,8 +200,10 @@ function addInternalRoutes(app: Hono, store: OfflineEngine): void {
       try {
         return c.json(await handle(request as CallRequest<C>));
       } catch (error) {
-        if (error instanceof StaleEpochError) throw new ChatifyError("conflict", error.message);
-        throw error;
+        if (!(error instanceof StaleEpochError)) throw error;
+        const { message, seen } = error;
+        const body = new ChatifyError("conflict", message).toBody();
+        return c.json(body, 409, { [SEEN_EPOCH_HEADER]: `${seen}` });
       }
     });
   };
@@ -186,6 +212,10 @@ function addInternalRoutes(app: Hono, store: OfflineEngine): void {
   serve("cursorOf", handlers.cursorOf);
   serve("confirm", handlers.confirm);
   serve("withRows", handlers.withRows);
+  serve("users", handlers.users);
+  serve("markChats", handlers.markChats);
+  serve("chatMark", handlers.chatMark);
+  serve("reserveSeqs", handlers.reserveSeqs);
   serve("sweep", handlers.sweep);
   serve("count", handlers.count);
   serve("saveWindow", handlers.saveWindow);

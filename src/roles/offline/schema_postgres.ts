@@ -6,6 +6,7 @@ import { sql } from "drizzle-orm";
 import {
   bigint,
   bigserial,
+  boolean,
   customType,
   index,
   integer,
@@ -38,6 +39,16 @@ export const offlineMessages = pgTable(
     index("offline_messages_expire").on(table.expire_time).where(sql`"expire_time" > 0`),
   ],
 );
+
+/** What is kept of each chat partition beside Redis; see ChatMark. */
+export const chatMarks = pgTable("chat_marks", {
+  partition: integer("partition").primaryKey(),
+  epoch: bigint("epoch", { mode: "number" }).notNull(),
+  turn: bigint("turn", { mode: "number" }).notNull(),
+  top: bigint("top", { mode: "number" }).notNull(),
+  closed: boolean("closed").notNull(),
+  ceiling: bigint("ceiling", { mode: "number" }).notNull(),
+});
 
 /** The latest owner of each push partition that wrote: what fences the ones before it. */
 export const partitionEpochs = pgTable("partition_epochs", {

@@ -36,6 +36,16 @@ export const offlineMessages = sqliteTable(
   ],
 );
 
+/** What is kept of each chat partition beside Redis; see ChatMark. */
+export const chatMarks = sqliteTable("chat_marks", {
+  partition: integer("partition").primaryKey(),
+  epoch: integer("epoch").notNull(),
+  turn: integer("turn").notNull(),
+  top: integer("top").notNull(),
+  closed: integer("closed", { mode: "boolean" }).notNull(),
+  ceiling: integer("ceiling").notNull(),
+});
+
 /** The latest owner of each push partition that wrote: what fences the ones before it. */
 export const partitionEpochs = sqliteTable("partition_epochs", {
   partition: integer("partition").primaryKey(),

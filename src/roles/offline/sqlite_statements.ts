@@ -2,13 +2,14 @@
 import { and, asc, eq, gt, gte, inArray, lt, or, sql } from "drizzle-orm";
 import type { BunSQLiteDatabase } from "drizzle-orm/bun-sqlite";
 import { offlineMessages as messages, partitionEpochs, windowSegments } from "./schema_sqlite.ts";
+import { prepareMarks } from "./sqlite_marks.ts";
 
 export type SqliteStatements = ReturnType<typeof prepareStatements>;
 
 const given = sql.placeholder;
 
 export function prepareStatements(db: BunSQLiteDatabase) {
-  return { ...prepareWrites(db), ...prepareReads(db), ...prepareWindows(db) };
+  return { ...prepareWrites(db), ...prepareReads(db), ...prepareWindows(db), ...prepareMarks(db) };
 }
 
 function prepareWindows(db: BunSQLiteDatabase) {
@@ -134,6 +135,13 @@ function prepareReads(db: BunSQLiteDatabase) {
       .from(messages)
       .where(eq(messages.user_id, given("user_id")))
       .limit(1)
+      .prepare(),
+    users: db
+      .selectDistinct({ user_id: messages.user_id })
+      .from(messages)
+      .where(gt(messages.user_id, given("after")))
+      .orderBy(asc(messages.user_id))
+      .limit(given("limit"))
       .prepare(),
     count: db.select({ rows: sql<number>`count(*)` }).from(messages).prepare(),
     // Rows that this connection has changed so far: what a write changed is the difference.

@@ -10,6 +10,8 @@ import { drizzle } from "drizzle-orm/bun-sqlite";
 import type { Clock } from "../../core/clock.ts";
 import type { LedgerStore } from "../../core/ledger/store.ts";
 import {
+  type ChatMark,
+  type KeptChatMark,
   type OfflinePage,
   type OfflineRow,
   type OwnerEpoch,
@@ -173,6 +175,28 @@ class SqliteStore implements OfflineEngine {
     );
   }
 
+  async users(after: string, limit: number): Promise<string[]> {
+    const found = this.guard(() => this.statements.users.all({ after, limit }));
+    return found.map(({ user_id }) => user_id);
+  }
+
+  async markChats(marks: readonly ChatMark[]): Promise<void> {
+    const all = this.database.transaction(() => {
+      for (const mark of marks) this.statements.mark.run({ ...mark });
+    });
+    this.guard(() => all.immediate());
+  }
+
+  async chatMark(partition: number): Promise<KeptChatMark | null> {
+    return this.guard(() => this.statements.marked.get({ partition })) ?? null;
+  }
+
+  async reserveSeqs(partition: number, above: number, count: number): Promise<number> {
+    const row = this.guard(() => this.statements.reserve.get({ partition, above, count }));
+    if (row === undefined) throw new Error("SQLite returned no ceiling");
+    return row.ceiling;
+  }
+
   async sweep(nowS: number, limit: number): Promise<{ user_id: string; msg_id: string }[]> {
     const swept = this.guard(() => this.statements.sweep.all({ now: nowS, limit }));
     this.rows -= swept.length;
@@ -227,8 +251,8 @@ class SqliteStore implements OfflineEngine {
 
   private executeAll(writes: readonly Write[]): Outcome[] {
     return writes.map((write) => {
-      if (write.owner !== null && !this.passes(write.owner))
-        return new StaleEpochError(write.owner);
+      const later = write.owner === null ? 0 : this.laterThan(write.owner);
+      if (write.owner !== null && later > 0) return new StaleEpochError(write.owner, later);
       const before = this.changes();
       if (write.kind === "archive") {
         for (const row of write.rows) this.statements.insert.run({ ...row });
@@ -243,12 +267,12 @@ class SqliteStore implements OfflineEngine {
     });
   }
 
-  /** Whether no later owner was seen; remembers this one. */
-  private passes({ partition, epoch }: OwnerEpoch): boolean {
+  /** The epoch of a later owner; 0 when there was none, and then this one is remembered. */
+  private laterThan({ partition, epoch }: OwnerEpoch): number {
     const seen = this.statements.epoch.get({ partition })?.epoch;
-    if (seen !== undefined && seen > epoch) return false;
+    if (seen !== undefined && seen > epoch) return seen;
     if (seen !== epoch) this.statements.setEpoch.run({ partition, epoch });
-    return true;
+    return 0;
   }
 
   private changes(): number {

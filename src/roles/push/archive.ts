@@ -27,7 +27,8 @@ export interface ArchiveDeps {
   readonly telemetry: Telemetry;
   readonly onArchived: (items: readonly Item[]) => void;
   readonly onConfirmed: (feeds: readonly Feed[]) => void;
-  readonly onFenced: () => void;
+  /** `seen` is the epoch of the later owner, 0 where it is not known. */
+  readonly onFenced: (seen: number) => void;
 }
 
 /** `claimed`: the user says so, and whether there is such a row nobody has looked. */
@@ -147,7 +148,7 @@ export class Archive {
       } catch (error) {
         if (error instanceof StaleEpochError) {
           this.stopped = true;
-          onFenced();
+          onFenced(error.seen);
           return false;
         }
         telemetry.metrics.storeErrors.inc({ operation: name });

@@ -51,6 +51,8 @@ class World {
     this.partition = new PushPartition({
       partition: 0,
       epoch: 1,
+      verified: true,
+      partitions: { chat: 1, user: 1 },
       streams: this.streams() as unknown as Streams,
       jobs: { record: async (_partition, marks) => void this.marks.push(...marks) },
       directory: this.directory() as unknown as SessionDirectory,

@@ -13,7 +13,7 @@ import { decodePushTasks, type PushTask } from "../../core/protocol/push_task.ts
 import type { Presence, SessionDirectory, UserStateEvent } from "../../core/sessions/contract.ts";
 import type { StreamEntry, Streams } from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
-import type { Topic } from "../../core/topology.ts";
+import type { Partitions, Topic } from "../../core/topology.ts";
 import type { Address } from "../../core/trunk/messages.ts";
 import type { NodeId } from "../../core/trunk/node_id.ts";
 import { closedOutlet, type HookOutlet } from "../../core/webhooks/contract.ts";
@@ -25,12 +25,16 @@ import { itemOfTask, messageFrame } from "./item.ts";
 import type { Outbox } from "./outbox.ts";
 import { PresenceLoader } from "./presence_loader.ts";
 import { Replay } from "./replay.ts";
+import { RowSearch } from "./row_search.ts";
 import { type OpenEntry, Settlement } from "./settlement.ts";
 import type { Watches } from "./watches.ts";
 
 export interface PartitionDeps {
   readonly partition: number;
   readonly epoch: number;
+  /** Redis certainly has the mark of every user with rows. */
+  readonly verified: boolean;
+  readonly partitions: Partitions;
   readonly streams: Streams;
   readonly jobs: Pick<JobStore, "record">;
   readonly directory: SessionDirectory;
@@ -43,7 +47,8 @@ export interface PartitionDeps {
   /** Feeds kept in memory; more: idle ones are forgotten and asked for again when needed. */
   readonly feedsMax: number;
   readonly hooks?: HookOutlet;
-  readonly onFenced: () => void;
+  /** `seen` is the epoch of the later owner, 0 where it is not known. */
+  readonly onFenced: (seen: number) => void;
   /** Called when more is unsettled than should be, and when there is room again. */
   readonly onPressure: (high: boolean) => void;
 }
@@ -59,6 +64,7 @@ export class PushPartition {
   private readonly archive: Archive;
   private readonly replay: Replay;
   private readonly presence: PresenceLoader;
+  private readonly search: RowSearch;
   /** Entries that are open, and those settled lately: the reader may hand either over again. */
   private readonly open = new Set<string>();
   private readonly settled = new GenerationCache<string, true>(SETTLED_REMEMBERED);
@@ -76,11 +82,11 @@ export class PushPartition {
     this.hooks = deps.hooks ?? closedOutlet;
     const { clock, epoch, partition, telemetry } = deps;
     const fence = { group: "push" as const, partition, epoch };
-    const onFenced = () => this.fenced();
+    const onFenced = (seen: number) => this.fenced(seen);
     this.settlement = new Settlement({
       ...deps,
       fence,
-      onFenced,
+      onFenced: () => this.fenced(0),
       onSettled: (topic, ids) => this.onSettled(topic, ids),
     });
     this.archive = new Archive({
@@ -113,13 +119,30 @@ export class PushPartition {
       },
       outcome: (msgId, bits) => this.settlement.outcome(msgId, bits),
     });
-    this.presence = new PresenceLoader(deps.directory, clock, telemetry, (user, found) =>
-      this.onPresence(user, found),
+    this.search = new RowSearch(
+      {
+        ...deps,
+        owner: { partition, epoch },
+        partitionCount: deps.partitions.user,
+        onFound: (users) => this.found(users),
+      },
+      !deps.verified,
+    );
+    this.presence = new PresenceLoader(
+      deps.directory,
+      clock,
+      telemetry,
+      this.search,
+      (user, found, hasRows) => this.onPresence(user, found, hasRows),
     );
   }
 
   get feedCount(): number {
     return this.feeds.size;
+  }
+
+  get confirmedTurn(): number {
+    return this.settlement.confirmedTurn;
   }
 
   get inFlight(): number {
@@ -133,6 +156,11 @@ export class PushPartition {
       if (this.stopped) return;
       for (const [user] of entries) this.presence.request(user);
     }
+  }
+
+  /** Marks users whom Redis has forgotten; true when there is something to record. */
+  searchRows(): Promise<boolean> {
+    return this.search.run();
   }
 
   take(topic: Topic, entries: readonly StreamEntry[]): void {
@@ -234,13 +262,14 @@ export class PushPartition {
     this.archive.stop();
     this.presence.stop();
     this.replay.stop();
+    this.search.stop();
     this.feeds.clear();
   }
 
-  private fenced(): void {
+  private fenced(seen: number): void {
     if (this.stopped) return;
     this.stop();
-    this.deps.onFenced();
+    this.deps.onFenced(seen);
   }
 
   private takeEvents(entry: StreamEntry): void {
@@ -308,18 +337,30 @@ export class PushPartition {
     return feed;
   }
 
-  private onPresence(user: string, found: Presence): void {
+  private async found(users: readonly string[]): Promise<void> {
+    await this.settlement.mark(users);
+    for (const user of users) {
+      const feed = this.feeds.get(user);
+      if (feed !== undefined) feed.stored = feed.marked = true;
+      this.presence.request(user);
+    }
+  }
+
+  private onPresence(user: string, found: Presence, hasRows: boolean): void {
     if (this.stopped) return;
     const isOnline = found.sessions.length > 0;
     this.deps.watches.report(user, isOnline);
     let feed = this.feeds.get(user);
     if (feed === undefined) {
-      if (!found.stored || !isOnline) return;
+      if (!(found.stored || hasRows) || !isOnline) return;
       feed = new Feed(user);
       this.feeds.set(user, feed);
     }
     // From now on this owner is the only one who changes the mark.
-    if (feed.mode === "loading" && found.stored) feed.stored = feed.marked = true;
+    if (feed.mode === "loading" && (found.stored || hasRows)) {
+      feed.stored = true;
+      feed.marked ||= found.stored;
+    }
     const changed = feed.setSessions(found.sessions);
     if (changed) this.mover.sessionsChanged(feed);
     if (!isOnline) feed.mode = "offline";

@@ -9,6 +9,12 @@ import { sleep } from "../../core/clock.ts";
 import { FlushLoop } from "../../core/lifecycle/flush.ts";
 import type { Presence, SessionDirectory } from "../../core/sessions/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
+import type { RowSearch } from "./row_search.ts";
+
+interface Found {
+  readonly presences: readonly Presence[];
+  readonly withRows: ReadonlySet<string>;
+}
 
 const RETRY_MS = 200;
 const USERS_PER_LOOKUP_MAX = 1_000;
@@ -22,7 +28,9 @@ export class PresenceLoader {
     private readonly directory: SessionDirectory,
     private readonly clock: Clock,
     private readonly telemetry: Telemetry,
-    private readonly onPresence: (user: string, presence: Presence) => void,
+    /** Which users have rows that Redis may not know of. */
+    private readonly search: Pick<RowSearch, "among">,
+    private readonly onPresence: (user: string, presence: Presence, hasRows: boolean) => void,
   ) {
     this.loop = new FlushLoop(clock, () => this.flush());
   }
@@ -43,18 +51,21 @@ export class PresenceLoader {
     const found = await this.lookup(users);
     if (found === null) return;
     for (const [i, user] of users.entries()) {
-      const presence = found[i];
+      const presence = found.presences[i];
       // Asked for again meanwhile: the answer at hand may be the older one.
       if (presence === undefined || this.wanted.has(user)) continue;
-      this.onPresence(user, presence);
+      this.onPresence(user, presence, found.withRows.has(user));
     }
   }
 
-  private async lookup(users: readonly string[]): Promise<Presence[] | null> {
+  private async lookup(users: readonly string[]): Promise<Found | null> {
     while (!this.stopped) {
       try {
-        const found = await this.directory.lookup(users);
-        return this.stopped ? null : found;
+        const [presences, withRows] = await Promise.all([
+          this.directory.lookup(users),
+          this.search.among(users),
+        ]);
+        return this.stopped ? null : { presences, withRows };
       } catch (error) {
         this.telemetry.metrics.redisErrors.inc({ operation: "lookup" });
         this.telemetry.log.debug({ err: error, users: users.length }, "presence look-up failed");

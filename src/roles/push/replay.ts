@@ -29,8 +29,8 @@ export interface ReplayDeps {
   readonly limits: Limits;
   /** The next page of a feed; empty when the store has nothing more. */
   readonly onRows: (feed: Feed, rows: readonly OfflineRow[]) => void;
-  /** Called when a later owner exists. */
-  readonly onFenced: () => void;
+  /** Called when a later owner exists, with its epoch where that is known. */
+  readonly onFenced: (seen: number) => void;
 }
 
 const RETRY_FIRST_MS = 200;
@@ -107,7 +107,7 @@ export class Replay {
       } catch (error) {
         if (error instanceof StaleEpochError) {
           this.stop();
-          onFenced();
+          onFenced(error.seen);
           return;
         }
         telemetry.metrics.storeErrors.inc({ operation: "page" });

@@ -12,9 +12,14 @@ import { Ownership } from "../../core/lifecycle/ownership.ts";
 import type { Service } from "../../core/lifecycle/service.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { OfflineStore } from "../../core/offline/contract.ts";
-import type { OwnedPartition, Registry } from "../../core/registry/contract.ts";
+import type { Lease, Registry } from "../../core/registry/contract.ts";
 import type { SessionDirectory } from "../../core/sessions/contract.ts";
-import type { ReadBatch, StreamReader, Streams } from "../../core/streams/contract.ts";
+import {
+  type ReadBatch,
+  StreamLostError,
+  type StreamReader,
+  type Streams,
+} from "../../core/streams/contract.ts";
 import type { Telemetry } from "../../core/telemetry/telemetry.ts";
 import { type Partitions, partitionOf } from "../../core/topology.ts";
 import type { Trunk } from "../../core/trunk/contract.ts";
@@ -84,6 +89,7 @@ class Push implements PushRole {
         onAcquired: (owned) => this.acquired(owned),
         onLost: (partition) => this.lost(partition),
         onRelease: ({ partition }) => this.release(partition),
+        confirmedTurn: (partition) => this.owned.get(partition)?.confirmedTurn ?? 0,
       },
     );
     this.announcer = new Announcer("push", deps.trunk, () => this.ownership.owned());
@@ -93,7 +99,8 @@ class Push implements PushRole {
     this.reader = deps.streams.reader(
       "push",
       (batches) => this.onBatches(batches),
-      (error) => deps.telemetry.log.warn({ err: error }, "reading push_task failed"),
+      (error) => this.onReadError(error),
+      () => this.ownership.isFresh(),
     );
   }
 
@@ -143,16 +150,18 @@ class Push implements PushRole {
     await Promise.all([this.reader.stop(), this.server?.stop()]);
   }
 
-  private acquired({ partition, epoch }: OwnedPartition): void {
+  private acquired(lease: Lease): void {
     const { limits, partitions } = this.deps;
+    const { partition, epoch, verified } = lease;
     const owner = new PushPartition({
       ...this.deps,
       partition,
       epoch,
+      verified,
       outbox: this.outbox,
       watches: this.watches,
       feedsMax: Math.ceil(limits.PRESENCE_CACHED_MAX / partitions.user),
-      onFenced: () => this.ownership.fenced(partition),
+      onFenced: (seen) => this.ownership.fenced(partition, seen),
       onPressure: (high) => {
         if (high) this.reader.pause(partition);
         else this.reader.resume(partition);
@@ -160,11 +169,12 @@ class Push implements PushRole {
     });
     this.owned.set(partition, owner);
     this.announcer.changed();
-    void this.begin(partition, owner);
+    void this.begin(lease, owner);
   }
 
-  private async begin(partition: number, owner: PushPartition): Promise<void> {
-    const { clock, telemetry } = this.deps;
+  private async begin(lease: Lease, owner: PushPartition): Promise<void> {
+    const { clock, registry, self, telemetry } = this.deps;
+    const { partition } = lease;
     let assigned = false;
     while (this.owned.get(partition) === owner) {
       try {
@@ -172,6 +182,7 @@ class Push implements PushRole {
         assigned = true;
         await owner.recover();
         this.deadSessions.look(partition);
+        if (await owner.searchRows()) await registry.verify("push", self, lease);
         return;
       } catch (error) {
         if (this.owned.get(partition) !== owner) return;
@@ -192,6 +203,15 @@ class Push implements PushRole {
   private async release(partition: number): Promise<void> {
     this.reader.revoke(partition);
     await this.owned.get(partition)?.handOver(HAND_OVER_MS);
+  }
+
+  private onReadError(error: Error): void {
+    const { registry, telemetry } = this.deps;
+    telemetry.log.warn({ err: error }, "reading push_task failed");
+    if (!(error instanceof StreamLostError)) return;
+    registry.reportLoss().catch((failure: unknown) => {
+      telemetry.log.warn({ err: failure }, "could not tell the others that Redis has lost data");
+    });
   }
 
   private onBatches(batches: readonly ReadBatch[]): void {

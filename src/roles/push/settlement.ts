@@ -55,6 +55,8 @@ export class Settlement {
   private waiters: (() => void)[] = [];
   private readonly outcomes = new JobOutcomes();
   private stopped = false;
+  /** Of the last commit that is known to be in; 0 before the first. */
+  confirmedTurn = 0;
 
   constructor(deps: SettlementDeps) {
     this.deps = deps;
@@ -152,11 +154,13 @@ export class Settlement {
     const set = users.filter(([, on]) => on).map(([user]): [string, string] => [user, "1"]);
     const unset = users.filter(([, on]) => !on).map(([user]) => user);
     const isEmpty = ids.size + letters.length + users.length === 0;
+    const turn = this.turns.next();
     const done =
       isEmpty ||
       (await this.commit({
         fence: this.deps.fence,
-        turn: this.turns.next(),
+        turn,
+        after: this.confirmedTurn,
         ...(set.length > 0 ? { puts: [{ map: "stored" as const, entries: set }] } : {}),
         ...(unset.length > 0 ? { deletes: [{ map: "stored" as const, fields: unset }] } : {}),
         ...(letters.length + notices.length > 0
@@ -165,6 +169,7 @@ export class Settlement {
         settles: [...ids].map(([topic, own]) => ({ topic, ids: own })),
       }));
     if (!done) return;
+    if (!isEmpty) this.confirmedTurn = turn;
     for (const [topic, own] of ids) this.deps.onSettled(topic, own);
     for (const resolve of waiters) resolve();
   }

@@ -189,8 +189,8 @@ export const SESSION_BUGS: readonly PlantedBug[] = [
     seams: () => ({
       streams: (streams) =>
         override(streams, {
-          reader: (group, onBatch, onError) =>
-            streams.reader(group, (batches) => onBatch(withoutExpiries(batches)), onError),
+          reader: (group, onBatch, onError, mayRead) =>
+            streams.reader(group, (batches) => onBatch(withoutExpiries(batches)), onError, mayRead),
         }),
     }),
   },

@@ -103,10 +103,10 @@ export const STREAM_BUGS: readonly PlantedBug[] = [
     seams: () => ({
       registry: (registry, { engine }) =>
         override(registry, {
-          async lease(group, self, quota) {
-            const owned = await registry.lease(group, self, quota);
+          async lease(group, self, quota, known) {
+            const owned = await registry.lease(group, self, quota, known);
             for (const lease of engine.leases.values()) lease.epoch = 1;
-            return owned.map(({ partition }) => ({ partition, epoch: 1 }));
+            return owned.map((lease) => ({ ...lease, epoch: 1 }));
           },
         }),
     }),

@@ -3,9 +3,11 @@ import type { Migration } from "./migration.ts";
 import step0 from "./postgres/0000_offline_messages.sql" with { type: "text" };
 import step1 from "./postgres/0001_ledger_segments.sql" with { type: "text" };
 import step2 from "./postgres/0002_window_segments.sql" with { type: "text" };
+import step3 from "./postgres/0003_chat_marks.sql" with { type: "text" };
 
 export const postgresMigrations: readonly Migration[] = [
   { tag: "0000_offline_messages", sql: step0 },
   { tag: "0001_ledger_segments", sql: step1 },
   { tag: "0002_window_segments", sql: step2 },
+  { tag: "0003_chat_marks", sql: step3 },
 ];

@@ -56,6 +56,7 @@ export class Archive {
   add(item: Item): void {
     item.archiving = true;
     item.feed.archiving++;
+    item.feed.archives++;
     item.feed.stored = true;
     this.items.push(item);
     this.archiveLoop.wake();

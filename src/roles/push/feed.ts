@@ -58,6 +58,8 @@ export class Feed {
   stored = false;
   marked = false;
   archiving = 0;
+  /** Times that something was put into the store: a page asked for before does not show it. */
+  archives = 0;
   confirming = 0;
   fetching = false;
   /** Monotonic ms at which unacked rows are sent again. */

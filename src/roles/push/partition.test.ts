@@ -29,6 +29,8 @@ class World {
   readonly marked = new Set<string>();
   storeAway = false;
   storeStale = false;
+  /** Answers with a page wait for it; what is in them is what there was when it was asked for. */
+  pages: Promise<void> = Promise.resolve();
   fenced = false;
   lost = 0;
   readonly partition: PushPartition;
@@ -151,6 +153,7 @@ class World {
       page: async (user: string, _cursor: string | null, limit: number) => {
         check();
         const rows = this.rows.filter((row) => row.user_id === user).slice(0, limit);
+        await this.pages;
         return { rows, cursor: null };
       },
       confirm: async (_owner: object, confirmed: { user_id: string; msg_ids: string[] }[]) => {
@@ -228,6 +231,30 @@ test("a replay comes before what is new, deletes what is acked, and then the fee
   await w.clock.advance(10);
   expect(w.sent).toEqual(["7:1", "7:2", "7:3"]);
   expect(w.marked.has("carol")).toBe(false);
+});
+
+test("an empty page that is older than what was archived since does not end the replay", async () => {
+  const w = new World();
+  w.marked.add("carol");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  w.pages = promise;
+  w.online("carol", 1);
+  await w.clock.advance(10);
+  w.message("carol", 1);
+  w.offline("carol");
+  await w.clock.advance(10);
+  expect(w.rows.map((row) => row.seq)).toEqual([1]);
+  w.online("carol", 2);
+  await w.clock.advance(10);
+  w.message("carol", 2);
+  await w.clock.advance(10);
+  resolve();
+  await w.clock.advance(10);
+  expect(w.sent).toEqual(["2:1"]);
+  expect(w.marked.has("carol")).toBe(true);
+  w.ack("carol", 2, 1);
+  await w.clock.advance(10);
+  expect(w.sent).toEqual(["2:1", "2:2"]);
 });
 
 test("what no device acks in time is archived with everything before it, and sent again later", async () => {

@@ -296,6 +296,7 @@ export class PushPartition {
     const feed = this.feedOf(user);
     feed.stored = true;
     feed.marked = true;
+    feed.archives++;
     void this.settlement.mark([user]);
   }
 

@@ -100,9 +100,10 @@ export class Replay {
         if (!this.known) await store.confirm(owner, []);
         this.known = true;
         const nowS = Math.floor(clock.now() / 1_000);
+        const { archives } = feed;
         const page = await store.page(feed.user, null, limits.REPLAY_PAGE, nowS);
         feed.fetching = false;
-        this.fetched(feed, page.rows);
+        this.fetched(feed, page.rows, archives);
         return;
       } catch (error) {
         if (error instanceof StaleEpochError) {
@@ -119,10 +120,15 @@ export class Replay {
     feed.fetching = false;
   }
 
-  private fetched(feed: Feed, rows: readonly OfflineRow[]): void {
+  /** `archives` is how often something of the feed had been archived when the page was asked for. */
+  private fetched(feed: Feed, rows: readonly OfflineRow[], archives: number): void {
     if (this.stopped || feed.mode !== "replay") return;
-    // Something was archived while the page was on its way: it may belong behind this page.
-    if (rows.length === 0 && feed.archiving > 0) return;
+    // Something was archived while the page was on its way: it may belong behind this page, so an
+    // empty one does not say that the store is. What is still being archived asks again by itself.
+    if (rows.length === 0 && feed.archives !== archives) {
+      this.next(feed);
+      return;
+    }
     if (rows.length === 0) {
       this.feeds.delete(feed);
       feed.stored = false;

@@ -161,6 +161,29 @@ describe("against a cluster under load", () => {
     expect(await value(partitions)).toBe(8);
   });
 
+  test("the autoscalers of the chart get figures", async () => {
+    const text = readFileSync(join(MONITORING, "../deploy/prometheus-adapter.yaml"), "utf8");
+    const { rules } = Bun.YAML.parse(text) as {
+      rules: Record<"custom" | "external", { seriesQuery: string; metricsQuery: string }[]>;
+    };
+    for (const [rule, matchers] of [
+      // Prometheus in Kubernetes adds the pod; here there is none.
+      [rules.custom[0], 'instance!=""'],
+      [rules.external[0], 'topic="push_task"'],
+    ] as const) {
+      const found = await prometheus.query((rule?.seriesQuery ?? "").replace(',pod!=""', ""));
+      const names = new Set(found.map(({ metric }) => metric.__name__ ?? ""));
+      expect(names.size).toBeGreaterThan(0);
+      for (const name of names) {
+        const query = (rule?.metricsQuery ?? "")
+          .replace("<<.Series>>", name)
+          .replace("<<.LabelMatchers>>", matchers)
+          .replace("<<.GroupBy>>", "instance");
+        expect([query, (await prometheus.query(query)).length > 0]).toEqual([query, true]);
+      }
+    }
+  });
+
   test("no alert of the project fires", async () => {
     // A busy machine is slow, and the alert that says so is right.
     const others = 'alertstate="firing",alertname!="ChatifyEventLoopLag"';

@@ -94,7 +94,7 @@ describe("compose.yml", () => {
         ONCE.includes(name) ? "no" : "unless-stopped",
       ]);
       const own = (SERVICES as readonly string[]).includes(name);
-      const checked = service.healthcheck !== undefined || own || ONCE.includes(name);
+      const checked = service.healthcheck?.test !== undefined || own || ONCE.includes(name);
       expect([name, checked]).toEqual([name, true]);
       expect(service.security_opt).toContain("no-new-privileges:true");
       expect(service.privileged ?? false).toBe(false);

@@ -12,7 +12,7 @@ export interface ComposeService {
   readonly ports?: readonly { readonly target: number; readonly published: string }[];
   readonly volumes?: readonly { readonly type: string; readonly source: string }[];
   readonly configs?: readonly { readonly source: string; readonly target: string }[];
-  readonly healthcheck?: { readonly test: readonly string[] };
+  readonly healthcheck?: { readonly test?: readonly string[] };
   readonly restart?: string;
   readonly privileged?: boolean;
   readonly profiles?: readonly string[];

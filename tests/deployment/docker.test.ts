@@ -59,6 +59,7 @@ if (typeof engine === "string") {
 
     test("no container but the gateway's publishes anything, and none is privileged", async () => {
       const all = await deployment.containers();
+      for (const { State } of all) expect(State.Health.Status).toBe("healthy");
       const names = all.map((container) => serviceOf(container));
       expect(names.sort()).toEqual([...SERVICES, "redis"].sort());
       for (const container of all) {

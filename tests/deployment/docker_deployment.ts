@@ -19,7 +19,7 @@ export interface Container {
   readonly RestartCount: number;
   /** Where the driver json-file writes; Filebeat reads it. */
   readonly LogPath: string;
-  readonly State: { readonly Pid: number };
+  readonly State: { readonly Pid: number; readonly Health: { readonly Status: string } };
   readonly Config: { readonly User: string; readonly Labels: Record<string, string> };
   readonly HostConfig: {
     readonly Memory: number;
@@ -77,6 +77,7 @@ export class DockerDeployment implements Deployment {
       // The engine that Debian has comes without BuildKit's client.
       DOCKER_BUILDKIT: "0",
       GATEWAY_PUBLISHED: this.gateway,
+      HEALTH_INTERVAL: "2s",
       BUN_IMAGE: local("bun"),
       RUNTIME_IMAGE: local("runtime"),
       REDIS_IMAGE: local("redis"),

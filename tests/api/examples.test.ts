@@ -5,24 +5,18 @@
  */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { type Browser, chromium } from "playwright-core";
-import webpush from "web-push";
 import { ROUTES } from "../../src/api_document.ts";
 import { ERRORS } from "../../src/core/protocol/errors.ts";
 import { Cluster } from "../integration/cluster.ts";
 import { ask } from "./request.ts";
+import { VAPID_ENVIRONMENT } from "./vapid_environment.ts";
 
 setDefaultTimeout(60_000);
 let cluster: Cluster;
 let base: string;
 let browser: Browser | null = null;
 beforeAll(async () => {
-  const { privateKey, publicKey } = webpush.generateVAPIDKeys();
-  const env = {
-    VAPID_PUBLIC_KEY: publicKey,
-    VAPID_PRIVATE_KEY: privateKey,
-    VAPID_SUBJECT: "mailto:operator@example.org",
-  };
-  cluster = await Cluster.start({ layout: "all", env });
+  cluster = await Cluster.start({ layout: "all", env: VAPID_ENVIRONMENT });
   base = `http://${cluster.gateways()[0]}`;
 }, 60_000);
 afterAll(async () => {

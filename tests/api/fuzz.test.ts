@@ -14,6 +14,7 @@ import { type Program, Workshop } from "../integration/process_program.ts";
 import { RawClient } from "../integration/raw_client.ts";
 import { ask, type Filling } from "./request.ts";
 import { type Schema, valuesOf } from "./schema_arbitrary.ts";
+import { VAPID_ENVIRONMENT } from "./vapid_environment.ts";
 
 setDefaultTimeout(240_000);
 const REQUESTS = 20_000;
@@ -23,7 +24,9 @@ const SEED = Number(process.env.FUZZ_SEED ?? 20_261_124);
 const workshop = new Workshop();
 let program: Program;
 beforeAll(async () => {
-  program = await workshop.startAll(workshop.dir(), { LOG_LEVEL: "warn" }).ready();
+  program = await workshop
+    .startAll(workshop.dir(), { ...VAPID_ENVIRONMENT, LOG_LEVEL: "warn" })
+    .ready();
 }, 60_000);
 afterAll(() => workshop.clear(), 30_000);
 
@@ -59,6 +62,12 @@ function textsOf(object: RouteDoc["params"]): fc.Arbitrary<Record<string, string
   return texts as fc.Arbitrary<Record<string, string>>;
 }
 
+/** Some texts, such as keys of browsers, nobody makes up. */
+function exampleOf({ examples }: RouteDoc): fc.Arbitrary<unknown> {
+  const bodies = examples.flatMap(({ body }) => (body === undefined ? [] : [body]));
+  return bodies.length === 0 ? broken : fc.constantFrom(...bodies);
+}
+
 function caseOf(route: RouteDoc): fc.Arbitrary<Case> {
   const made = textsOf(route.params).map((texts) => {
     const names = [...route.path.matchAll(/:(\w+)/g)].map(([, name]) => name ?? "");
@@ -78,7 +87,11 @@ function caseOf(route: RouteDoc): fc.Arbitrary<Case> {
   const content: fc.Arbitrary<unknown> =
     body === undefined || route.method === "get"
       ? fc.constant(undefined)
-      : fc.oneof({ weight: 15, arbitrary: json }, { weight: 1, arbitrary: broken });
+      : fc.oneof(
+          { weight: 14, arbitrary: json },
+          { weight: 1, arbitrary: exampleOf(route) },
+          { weight: 1, arbitrary: broken },
+        );
   return fc
     .record({ params, query: textsOf(route.query), body: content, direct: fc.boolean() })
     .map(({ direct, ...filling }) => ({ route, direct, filling }));

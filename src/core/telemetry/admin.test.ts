@@ -32,7 +32,8 @@ test("metrics are served in Prometheus' format, with the process and the event l
   ]) {
     expect(text).toMatch(new RegExp(`^${name} [0-9.e+-]+$`, "m"));
   }
-  expect(text).toMatch(/^chatify_event_loop_lag_seconds_count [12]$/m);
+  // Ten a second, but a busy machine may sleep for longer than it was asked to.
+  expect(text).toMatch(/^chatify_event_loop_lag_seconds_count [1-9]\d*$/m);
   expect(text).toContain('version="1.2.3"');
 });
 

@@ -88,7 +88,7 @@ export class RedisBackend implements Backend {
     this.clients.push(redis);
     await redis.ready();
     const telemetry = { log, metrics };
-    const base = { redis, partitions, limits };
+    const base = { redis, partitions, limits, clock };
     return {
       streams: new RedisStreams({ redis, nodeId, clock, telemetry }),
       registry: new RedisRegistry(base),

@@ -92,6 +92,9 @@ describe.each([
       await eventually("b gets the job", () => jobs.lease("j1", "b", 5_000));
       expect(await jobs.lease("j1", "a", 200)).toBe(false);
       expect(await jobs.lease("j9", "a", 200)).toBe(false);
+      await jobs.create(job("j2"), { node: "c", ttlMs: 200 });
+      expect(await jobs.lease("j2", "a", 200)).toBe(false);
+      await eventually("a gets the other", () => jobs.lease("j2", "a", 5_000));
     }));
 
   test("a list takes each user once, in chunks, and says what is next", () =>
@@ -115,6 +118,9 @@ describe.each([
       await jobs.create(job());
       await jobs.add("j1", 1, ["a", "b", "c"], 2);
       await jobs.seal("j1");
+      // Somebody who fills the list as well, and is late.
+      await jobs.add("j1", 1, ["a", "d"], 2);
+      await jobs.add("j1", 3, ["e"], 2);
       const other = (await backend.node("n2")).jobs;
       const sent = await Promise.all([
         jobs.send("j1", 1, 0, 2, "x"),

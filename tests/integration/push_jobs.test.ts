@@ -50,7 +50,10 @@ const jobOf = async (id: string) => (await ask(`${PATH}/${id}`)).body as JobAnsw
 async function until(what: string, holds: () => Promise<boolean>, ms: number): Promise<void> {
   const deadline = performance.now() + ms;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited ${ms} ms for ${what}`);
+    if (performance.now() > deadline) {
+      const { body } = await ask(`${PATH}?limit=3`);
+      throw new Error(`waited ${ms} ms for ${what}; the last jobs are ${JSON.stringify(body)}`);
+    }
     await Bun.sleep(200);
   }
 }
@@ -142,7 +145,8 @@ test("a group, a tag, and everybody online are whom a job reaches; each once", a
     [{ to_user_ids: ["some-0", "some-0", "some-3"] }, 2],
     [{ to_group_id: "nobodys" }, 0],
   ] as const) {
-    const { body } = await post(PATH, { content, ...target });
+    const { body, status } = await post(PATH, { content, ...target });
+    expect([target, status, body]).toEqual([target, 201, expect.anything()]);
     const { job_id: id } = body as JobAnswer;
     await until("its end", async () => (await jobOf(id)).state === "finished", 30_000);
     const { counts } = await jobOf(id);
@@ -210,8 +214,8 @@ test("a list comes through the gateway as it is sent, and one that breaks off le
   });
   const init = { method: "POST", body, signal: abort.signal, duplex: "half" } as RequestInit;
   await fetch(url, init).then(
-    () => {
-      throw new Error("it was answered");
+    async (answer) => {
+      throw new Error(`it was answered: ${answer.status} ${await answer.text()}`);
     },
     () => {},
   );

@@ -131,9 +131,17 @@ export interface JobChunks {
   readonly chunks: readonly (readonly string[])[];
 }
 
+export interface JobHolder {
+  readonly node: string;
+  readonly ttlMs: number;
+}
+
 export interface JobStore {
-  /** False, and nothing changes, when there is a job with that id. */
-  create(record: JobRecord): Promise<boolean>;
+  /**
+   * False, and nothing changes, when there is a job with that id. With `holder` that one has its lease
+   * from the first moment on: a job that nobody holds is anybody's.
+   */
+  create(record: JobRecord, holder?: JobHolder): Promise<boolean>;
   get(id: string): Promise<JobRecord | null>;
   /** The latest jobs, latest first. */
   list(limit: number): Promise<JobRecord[]>;
@@ -149,7 +157,10 @@ export interface JobStore {
   lease(id: string, node: string, ttlMs: number): Promise<boolean>;
   /** Takes users of one partition into the list, in chunks of at most `chunkMax`; each once. */
   add(id: string, partition: number, users: readonly string[], chunkMax: number): Promise<void>;
-  /** The list is complete: forgets who was taken into it, which only `add` needs. */
+  /**
+   * The list is complete: nobody is taken into it any more, by whomever, and who is in it is forgotten.
+   * To be called before the job is said to be resolved, and again where that is not certain.
+   */
   seal(id: string): Promise<void>;
   chunks(id: string, partition: number, max: number): Promise<JobChunks>;
   /**

@@ -1,8 +1,10 @@
--- Takes users into the list of a job's recipients, each once, unless the job was stopped.
+-- Takes users into the list of a job's recipients, each once, unless the job was stopped or its
+-- list closed.
 -- KEYS: the partition's counts, the set of those who are in already, the list of chunks.
 -- ARGV[1]: how long they live, s. ARGV[2]: users per chunk at most. ARGV[3…]: the users.
 -- Returns how many were new.
-if redis.call('HEXISTS', KEYS[1], 'stop') == 1 then return 0 end
+local part = redis.call('HMGET', KEYS[1], 'stop', 'sealed')
+if part[1] or part[2] then return 0 end
 local new = {}
 for i = 3, #ARGV do
   if redis.call('SADD', KEYS[2], ARGV[i]) == 1 then new[#new + 1] = ARGV[i] end

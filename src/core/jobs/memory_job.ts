@@ -10,6 +10,7 @@ export interface MemoryPart {
   sent: number;
   unsentAs: "cancelled" | "expired" | null;
   held: boolean;
+  sealed: boolean;
 }
 
 /** What the engine holds of a job. */

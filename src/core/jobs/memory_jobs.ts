@@ -6,6 +6,7 @@ import {
   type JobChange,
   type JobChunks,
   type JobCounts,
+  type JobHolder,
   type JobMark,
   type JobRecord,
   type JobState,
@@ -25,13 +26,15 @@ export interface MemoryJobsDeps {
 export class MemoryJobs implements JobStore {
   constructor(private readonly deps: MemoryJobsDeps) {}
 
-  create(record: JobRecord): Promise<boolean> {
+  create(record: JobRecord, holder?: JobHolder): Promise<boolean> {
     return this.step("job_create", () => {
       if (this.find(record.id) !== null) return false;
       const { engine, limits, partitions, retentionS } = this.deps;
       const end = engine.now() + (retentionS + limits.JOB_START_DELAY_MAX_S) * 1_000;
       const parts = Array.from({ length: partitions.user }, newPart);
-      engine.jobs.set(record.id, { record, owner: "", until: 0, open: true, end, parts });
+      const owner = holder?.node ?? "";
+      const until = engine.now() + (holder?.ttlMs ?? 0);
+      engine.jobs.set(record.id, { record, owner, until, open: true, end, parts });
       return true;
     });
   }
@@ -80,7 +83,7 @@ export class MemoryJobs implements JobStore {
   add(id: string, partition: number, users: readonly string[], chunkMax: number): Promise<void> {
     return this.step("job_add", () => {
       const part = this.part(id, partition);
-      if (part === null || part.unsentAs !== null) return;
+      if (part === null || part.unsentAs !== null || part.sealed) return;
       const fresh: string[] = [];
       for (const user of users) {
         if (part.seen.has(user)) part.duplicates++;
@@ -94,7 +97,10 @@ export class MemoryJobs implements JobStore {
 
   seal(id: string): Promise<void> {
     return this.step("job_seal", () => {
-      for (const part of this.find(id)?.parts ?? []) part.seen.clear();
+      for (const part of this.find(id)?.parts ?? []) {
+        part.sealed = true;
+        part.seen.clear();
+      }
     });
   }
 
@@ -181,6 +187,6 @@ export class MemoryJobs implements JobStore {
 }
 
 function newPart(): MemoryPart {
-  const none = { accepted: 0, duplicates: 0, sent: 0, unsentAs: null, held: false };
+  const none = { accepted: 0, duplicates: 0, sent: 0, unsentAs: null, held: false, sealed: false };
   return { seen: new Set(), list: [], marks: new Map(), ...none };
 }

@@ -2,6 +2,7 @@
  * Push jobs in Redis: a hash for the job itself, and in the slot of each user partition its counts,
  * its list and its marks there. The scripts say what changes together.
  */
+import type { Clock } from "../clock.ts";
 import type { RedisClient } from "../redis/client.ts";
 import type { CommandLane } from "../redis/command_lane.ts";
 import { type Script, script } from "../redis/script.ts";
@@ -10,6 +11,7 @@ import type {
   JobChange,
   JobChunks,
   JobCounts,
+  JobHolder,
   JobMark,
   JobRecord,
   JobState,
@@ -21,11 +23,16 @@ import createLua from "./job_create.lua" with { type: "text" };
 import { fieldsOf, readCounts, readJob, writeChange, writeJob } from "./job_fields.ts";
 import leaseLua from "./job_lease.lua" with { type: "text" };
 import recordLua from "./job_record.lua" with { type: "text" };
+import sealLua from "./job_seal.lua" with { type: "text" };
 import sendLua from "./job_send.lua" with { type: "text" };
 import stopLua from "./job_stop.lua" with { type: "text" };
 
+/** Far longer than it takes to make a job, between its name and the job itself. */
+const MAKING_MS = 60_000;
+
 export interface RedisJobsDeps {
   readonly redis: RedisClient;
+  readonly clock: Pick<Clock, "now">;
   readonly partitions: Partitions;
   /** How long a job is kept after its end, in seconds. */
   readonly retentionS: number;
@@ -37,6 +44,7 @@ const change = script(changeLua);
 const create = script(createLua);
 const lease = script(leaseLua);
 const record = script(recordLua);
+const seal = script(sealLua);
 const send = script(sendLua);
 const stop = script(stopLua);
 
@@ -47,14 +55,15 @@ export class RedisJobs implements JobStore {
     this.writes = deps.redis.durable;
   }
 
-  async create(job: JobRecord): Promise<boolean> {
+  async create(job: JobRecord, holder?: JobHolder): Promise<boolean> {
     const { keys } = this;
     // Listed first: a name without a job is forgotten by whoever finds it, a job without a name never.
     await Promise.all([
       this.write("ZADD", [keys.jobs(), `${job.createdAt}`, job.id]),
       this.write("SADD", [keys.jobsOpen(), job.id]),
     ]);
-    const args = [`${this.lifeS}`, ...writeJob(job)];
+    const { node = "", ttlMs = 0 } = holder ?? {};
+    const args = [`${this.lifeS}`, node, `${ttlMs}`, ...writeJob(job)];
     return (await this.run(create, [keys.job(job.id)], args)) === 1;
   }
 
@@ -64,15 +73,25 @@ export class RedisJobs implements JobStore {
   }
 
   async list(limit: number): Promise<JobRecord[]> {
-    const range = [this.keys.jobs(), "0", `${limit - 1}`];
-    const ids = (await this.read("ZREVRANGE", range)) as string[];
-    const jobs = await Promise.all(ids.map((id) => this.get(id)));
-    const gone = ids.filter((_, i) => jobs[i] === null);
-    if (gone.length > 0) {
-      await this.write("ZREM", [this.keys.jobs(), ...gone]);
-      return this.list(limit);
+    const jobs: JobRecord[] = [];
+    for (let from = 0; jobs.length < limit; from += limit) {
+      const range = [this.keys.jobs(), `${from}`, `${from + limit - 1}`, "WITHSCORES"];
+      const flat = (await this.read("ZREVRANGE", range)) as string[];
+      const made = new Map<string, number>();
+      for (let i = 0; i + 1 < flat.length; i += 2) made.set(flat[i] ?? "", Number(flat[i + 1]));
+      const page = await Promise.all([...made.keys()].map((id) => this.get(id)));
+      jobs.push(...page.filter((job) => job !== null));
+      await this.forget([...made].filter((_, i) => page[i] === null));
+      if (made.size < limit) break;
     }
-    return jobs.filter((job) => job !== null);
+    return jobs.slice(0, limit);
+  }
+
+  /** Takes names off the list whose jobs are gone, and not those whose jobs are just being made. */
+  private async forget(gone: readonly (readonly [id: string, createdAt: number])[]): Promise<void> {
+    const before = this.deps.clock.now() - MAKING_MS;
+    const old = gone.filter(([, createdAt]) => createdAt < before);
+    if (old.length > 0) await this.write("ZREM", [this.keys.jobs(), ...old.map(([id]) => id)]);
   }
 
   async open(): Promise<string[]> {
@@ -108,7 +127,11 @@ export class RedisJobs implements JobStore {
   }
 
   async seal(id: string): Promise<void> {
-    await this.everywhere((partition) => this.write("UNLINK", [this.keys.jobSeen(partition, id)]));
+    const { keys } = this;
+    await this.everywhere((partition) => {
+      const own = [keys.jobPart(partition, id), keys.jobSeen(partition, id)];
+      return this.run(seal, own, [`${this.lifeS}`]);
+    });
   }
 
   async chunks(id: string, partition: number, max: number): Promise<JobChunks> {

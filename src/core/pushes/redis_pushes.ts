@@ -13,6 +13,8 @@ export interface RedisPushesDeps {
   readonly limits: { readonly DEDUP_WINDOW_S: number };
 }
 
+const LATE_S = 600;
+
 const once = script(onceLua);
 const backlogBytes = script(backlogLua);
 
@@ -37,11 +39,9 @@ export class RedisPushes implements PushStore {
     const names = units.map(({ name }) => redis.keys.pushOnce(partition, name));
     const args = units.flatMap(({ headers, lines, value }) => [value, headers, lines]);
     const keys = [redis.keys.stream("push_task", partition), ...names];
-    const reply = await this.writes.script("push", once, keys, [
-      `${limits.DEDUP_WINDOW_S}`,
-      ...args,
-    ]);
-    return reply as string[];
+    // Longer than the key of a request that may still be on its way when that ends.
+    const window = `${limits.DEDUP_WINDOW_S + LATE_S}`;
+    return (await this.writes.script("push", once, keys, [window, ...args])) as string[];
   }
 
   async backlogBytes(): Promise<number> {

@@ -42,7 +42,7 @@ export class JobIntake {
     lines: AsyncIterable<readonly string[]>,
     key: string | null,
   ): Promise<JobRecord> {
-    const { jobs, limits, telemetry } = this.deps;
+    const { jobs, limits, random, self, telemetry } = this.deps;
     if ((await jobs.open()).length >= limits.JOBS_OPEN_MAX) {
       const message = `there are ${limits.JOBS_OPEN_MAX} jobs that have not ended`;
       throw new ChatifyError("rate_limited", message, 10_000);
@@ -57,7 +57,10 @@ export class JobIntake {
       ...{ resolved: false, createdAt: this.deps.clock.now(), startedAt: 0, finishedAt: 0 },
       ...{ speed: 0, invalid: 0, problems: [] },
     };
-    const isNew = await jobs.create(record);
+    // Held from the first moment on: whoever finds a job that loads and that nobody holds removes it.
+    const loader = `${self}/${random.token(TAG_CHARS)}`;
+    const holder = { node: loader, ttlMs: limits.JOB_LEASE_MS };
+    const isNew = await jobs.create(record, isList ? holder : undefined);
     if (isNew) {
       telemetry.metrics.jobEvents.inc({ event: "created" });
       const { rate, startTime, target } = spec;
@@ -69,7 +72,7 @@ export class JobIntake {
       this.deps.onReady(id);
       return known;
     }
-    return this.load(known, request.users, lines);
+    return this.load(known, loader, request.users, lines);
   }
 
   private async idOf({ spec, users }: JobRequest, key: string | null): Promise<string> {
@@ -90,11 +93,11 @@ export class JobIntake {
   /** Repeated after an upload that broke off it goes on with the same job: each user is in once. */
   private async load(
     { id, spec }: JobRecord,
+    loader: string,
     users: readonly string[],
     lines: AsyncIterable<readonly string[]>,
   ): Promise<JobRecord> {
-    const { clock, jobs, limits, random, self } = this.deps;
-    const loader = `${self}/${random.token(TAG_CHARS)}`;
+    const { clock, jobs, limits } = this.deps;
     const lease = () => jobs.lease(id, loader, limits.JOB_LEASE_MS);
     if (!(await lease())) throw new ChatifyError("conflict", "this job is being loaded already");
     const recipients = new JobRecipients(this.deps, id, chunkMaxOf(spec, spec.rate, limits));
@@ -111,10 +114,10 @@ export class JobIntake {
     try {
       const problems = await this.fill(recipients, users, lines, () => lost);
       await recipients.finish();
+      await jobs.seal(id);
       const change = { ...problems, state: "scheduled", resolved: true } as const;
       const done = await jobs.change(id, ["loading"], change);
       if (done?.changed !== true) throw new ChatifyError("conflict", "the job was taken away");
-      await jobs.seal(id);
       await jobs.lease(id, loader, 0);
       this.deps.onReady(id);
       return done.record;

@@ -132,8 +132,8 @@ export class JobRun {
       if (!(await this.refresh()) || this.record?.state !== "running") return 0;
     }
     await recipients.finish();
-    await this.change({ resolved: true });
     await this.deps.jobs.seal(this.id);
+    await this.change({ resolved: true });
     return 0;
   }
 

@@ -26,7 +26,7 @@ export function createGatewayRole(deps: GatewayDeps): GatewayRole {
 }
 
 /** A request may wait for a forwarded answer so long; a half-open handshake ends after it. */
-const HTTP_IDLE_S = 30;
+const HTTP_IDLE_S = 60;
 
 class Gateway implements GatewayRole {
   readonly name = "gateway";

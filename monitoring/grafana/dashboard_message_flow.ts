@@ -111,6 +111,36 @@ export const messageFlow: DashboardSpec = {
       ],
     },
     {
+      title: "Pushes and jobs",
+      panels: [
+        {
+          title: "Pushes that wait",
+          about: "To be written; more than a process takes is refused with a time to come back.",
+          queries: [["sum(chatify_push_waiting_messages)", "messages"]],
+        },
+        {
+          title: "Backlog in Redis",
+          unit: "bytes",
+          about: "Pushes pause at PUSH_BACKLOG_MB.",
+          queries: [["max(chatify_push_backlog_bytes)", "bytes"]],
+        },
+        {
+          title: "Jobs",
+          about: "Running now, and those that began or ended in the last five minutes.",
+          queries: [
+            ["sum(chatify_push_jobs_running)", "running"],
+            ["sum(increase(chatify_push_jobs_total[5m]))", "changed"],
+          ],
+        },
+        {
+          title: "Messages of jobs",
+          unit: "ops",
+          about: "What jobs have written for their recipients.",
+          queries: [[rate("chatify_push_job_messages_total"), "messages"]],
+        },
+      ],
+    },
+    {
       title: "The app's backend",
       panels: [
         {

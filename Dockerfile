@@ -32,6 +32,8 @@ COPY --from=build /out/chatify /usr/local/bin/chatify
 COPY --from=build --chown=65532:65532 /data /data
 # Metrics and health are for the container's network; compose.yml and the chart do not publish them.
 ENV DATA_DIR=/data ADMIN_HOST=0.0.0.0
+# See "Memory that is freed" in docs/DEPLOYMENT.md.
+ENV MIMALLOC_PURGE_DELAY=10000
 WORKDIR /data
 USER 65532:65532
 VOLUME /data

@@ -95,6 +95,8 @@ export function baseEnv(durability: Durability): Record<string, string> {
     HOST: "127.0.0.1",
     ADVERTISE_HOST: "127.0.0.1",
     LOG_LEVEL: "warn",
+    // As the image and scripts/up set it.
+    MIMALLOC_PURGE_DELAY: "10000",
     // What the product calls memory is whatever Redis does by itself.
     DURABILITY: durability === "fsync" || durability === "replicated" ? durability : "memory",
   };

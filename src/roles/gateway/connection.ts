@@ -71,6 +71,8 @@ export class Connection {
   /** Encoded frames of this turn, comma-separated. */
   out = "";
   outCount = 0;
+  /** They leave at the end of this turn; else they wait for others. */
+  outDue = false;
 
   constructor(id: ConnId, identity: Identity, since: number, at: number, burst: number) {
     this.id = id;

@@ -3,6 +3,7 @@
  * message at its end: a lone frame as itself, several as a JSON array. Frames arrive encoded and are
  * only ever joined, so a frame for ten thousand connections is one string.
  */
+import type { Clock } from "../../core/clock.ts";
 import { CLOSE_CODES, type CloseReason } from "../../core/protocol/errors.ts";
 import type { Connection } from "./connection.ts";
 import { byeFrame } from "./server_frames.ts";
@@ -10,16 +11,21 @@ import type { Tally } from "./tally.ts";
 
 /** A connection that gets more than this in one turn is written to before the turn ends. */
 const TURN_CHARS_MAX = 262_144;
+/** How long an `accepted` waits for the `sent` behind it. */
+const PATIENCE_MS = 10;
 
 export class Downlink {
+  private readonly clock: Clock;
   private readonly tally: Tally;
   private readonly schedule: () => void;
   private dirty: Connection[] = [];
+  private patient: Connection[] = [];
   private lastFrames = "";
   private lastText = "";
 
   /** `schedule` asks for a `flush` at the end of this turn. */
-  constructor(tally: Tally, schedule: () => void) {
+  constructor(clock: Clock, tally: Tally, schedule: () => void) {
+    this.clock = clock;
     this.tally = tally;
     this.schedule = schedule;
   }
@@ -27,15 +33,23 @@ export class Downlink {
   /** Queues encoded frames, comma-separated. */
   queue(conn: Connection, frames: string): void {
     if (conn.closed) return;
-    if (conn.outCount === 0) {
-      conn.out = frames;
-      if (this.dirty.length === 0) this.schedule();
-      this.dirty.push(conn);
-    } else {
-      conn.out = `${conn.out},${frames}`;
-    }
-    conn.outCount++;
-    if (conn.out.length > TURN_CHARS_MAX) this.write(conn);
+    this.join(conn, frames);
+    if (conn.outDue) return;
+    conn.outDue = true;
+    if (this.dirty.length === 0) this.schedule();
+    this.dirty.push(conn);
+  }
+
+  /**
+   * The same for frames that nobody waits for, and that others will follow: they leave with the next
+   * ones for this connection, or after PATIENCE_MS.
+   */
+  queuePatiently(conn: Connection, frames: string): void {
+    if (conn.closed) return;
+    this.join(conn, frames);
+    if (conn.outDue) return;
+    if (this.patient.length === 0) this.clock.after(PATIENCE_MS, this.flushPatient);
+    this.patient.push(conn);
   }
 
   flush(): void {
@@ -55,10 +69,24 @@ export class Downlink {
     this.close(conn, reason);
   }
 
+  private readonly flushPatient = (): void => {
+    const { patient } = this;
+    this.patient = [];
+    for (const conn of patient) if (!conn.outDue) this.write(conn);
+    this.lastFrames = this.lastText = "";
+  };
+
+  private join(conn: Connection, frames: string): void {
+    conn.out = conn.outCount === 0 ? frames : `${conn.out},${frames}`;
+    conn.outCount++;
+    if (conn.out.length > TURN_CHARS_MAX) this.write(conn);
+  }
+
   private write(conn: Connection): void {
     const { out, outCount, socket } = conn;
     conn.out = "";
     conn.outCount = 0;
+    conn.outDue = false;
     if (conn.closed || outCount === 0 || socket === null) return;
     const text = outCount === 1 ? this.lone(out) : `[${out}]`;
     this.tally.framesOut += outCount;

@@ -13,7 +13,7 @@ import { Bindings } from "./bindings.ts";
 import { type ClientSocket, Connection, type Identity } from "./connection.ts";
 import { Downlink } from "./downlink.ts";
 import type { HubDeps } from "./gateway_deps.ts";
-import { settleSends } from "./send_answers.ts";
+import { isAccepted, settleSends } from "./send_answers.ts";
 import { Tally } from "./tally.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -41,7 +41,7 @@ export class Hub {
     this.turn = new TurnClock(deps.clock);
     this.tally = new Tally(deps.telemetry.metrics);
     this.links = new AccessLinks(deps.trunk, deps.accessNodes, schedule);
-    this.downlink = new Downlink(this.tally, schedule);
+    this.downlink = new Downlink(deps.clock, this.tally, schedule);
     const shared = { ...deps, links: this.links, downlink: this.downlink };
     const { ledger, tracer } = deps.telemetry;
     const { tally, turn } = this;
@@ -158,7 +158,8 @@ export class Hub {
       if (conn === undefined) continue;
       // Answers to sends are one connection's own; what many get is none.
       if (ids.length === 1) settleSends(conn, frames, this.onAccepted);
-      this.downlink.queue(conn, frames);
+      if (isAccepted(frames)) this.downlink.queuePatiently(conn, frames);
+      else this.downlink.queue(conn, frames);
     }
   }
 

@@ -5,6 +5,7 @@
 import type { Connection } from "./connection.ts";
 
 const FRAME = '{"type":"';
+const ACCEPTED = `${FRAME}accepted"`;
 const ID = '"client_msg_id":"';
 
 /**
@@ -30,6 +31,11 @@ export function settleSends(
     if (accepted) onAccepted(receivedAt);
   }
   if (inFlight.size === 0) conn.previousAccess = null;
+}
+
+/** True for the `accepted` of access, with which come no other frames: its `sent` follows. */
+export function isAccepted(frames: string): boolean {
+  return frames.startsWith(ACCEPTED);
 }
 
 function idAfter(frames: string, from: number): string {

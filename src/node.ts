@@ -231,11 +231,11 @@ async function createRoles(
   }
   if (has("access")) await run(createAccessRole(base));
   if (has("gateway")) {
-    const { allowedOrigins, authMode } = config;
+    const { admissionRate, allowedOrigins, authMode } = config;
     await run(
       createGatewayRole({
         ...base,
-        config: { host, port: ports.gateway, authMode, allowedOrigins },
+        config: { host, port: ports.gateway, authMode, allowedOrigins, admissionRate },
         selfNode: shared.self,
         accessNodes: () => shared.membership.serving("access"),
         roleNodes: (role) => shared.membership.serving(role),

@@ -92,6 +92,8 @@ export function baseEnv(durability: Durability): Record<string, string> {
     JWT_SECRET,
     API_KEYS: API_KEY,
     CLUSTER_SECRET: "a secret for the benchmark",
+    // What it can take is what is measured.
+    ADMISSION_RATE: "1000000",
     HOST: "127.0.0.1",
     ADVERTISE_HOST: "127.0.0.1",
     LOG_LEVEL: "warn",

@@ -18,6 +18,7 @@ import {
   secret,
   variable,
 } from "./config_variable.ts";
+import { LIMITS } from "./limits.ts";
 import { isRedisUrl, REDIS_URL_TAKES } from "./redis/address.ts";
 import { ROLES, type Role } from "./topology.ts";
 import {
@@ -107,6 +108,10 @@ export const VARIABLES = {
     "the address that serves metrics and health",
   ),
   ADMIN_PORT: port(9464),
+  ADMISSION_RATE: variable(
+    integer(1, 1_000_000).default(LIMITS.ADMISSIONS_PER_SECOND),
+    "how many clients one gateway takes per second, 1 to 1000000",
+  ),
   CHAT_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
   USER_PARTITIONS: variable(integer(1, 1_024).default(8), "a whole number, 1 to 1024"),
   PUSH_RATE: variable(
@@ -190,6 +195,7 @@ export interface Config {
   readonly ports: Ports;
   readonly adminHost: string;
   readonly adminPort: number;
+  readonly admissionRate: number;
   readonly partitions: { readonly chat: number; readonly user: number };
   /** Messages per second, all callers together and each; 0 for no limit. */
   readonly pushRate: number;
@@ -325,6 +331,7 @@ function assemble(values: Values, facts: Facts, machine: Machine): Config {
     },
     adminHost: values.ADMIN_HOST,
     adminPort: values.ADMIN_PORT,
+    admissionRate: values.ADMISSION_RATE,
     partitions: { chat: values.CHAT_PARTITIONS, user: values.USER_PARTITIONS },
     pushRate: values.PUSH_RATE ?? (dev ? 0 : PUSH_RATE),
     pushRatePerCaller: values.PUSH_RATE_PER_CALLER ?? (dev ? 0 : PUSH_RATE_PER_CALLER),

@@ -12,6 +12,12 @@ export const LIMITS = {
   CLIENT_BUFFER_BYTES_MAX: 1_048_576,
   /** Connections of one gateway process; more: 503 too_many_connections. A process has 20 000 fds. */
   CONNECTIONS_MAX: 18_500,
+  /**
+   * Clients that one gateway takes per second, unless ADMISSION_RATE says otherwise, and at once when
+   * it was idle; more: `bye` overloaded, or 503, with a time to come back.
+   */
+  ADMISSIONS_PER_SECOND: 2_000,
+  ADMISSIONS_BURST: 4_000,
   /** Devices of one user online at once; more: closed as too_many_devices. */
   DEVICES_PER_USER_MAX: 10,
   /** Sends per second and connection, sustained and burst; more: rejected with rate_limited. */
@@ -156,6 +162,7 @@ export function assertLimits(limits: Limits): void {
     [limits.LEASE_TTL_MS < limits.NODE_TTL_MS, "a lease ends before its node is declared dead"],
     [limits.NODE_TTL_MS + limits.HEARTBEAT_NODE_MS < 3_000, "work of a dead node moves within 3 s"],
     [limits.HEARTBEAT_MS * 2 < limits.CLIENT_IDLE_MS, "a client survives a missed heartbeat"],
+    [limits.ADMISSIONS_BURST < limits.CONNECTIONS_MAX, "a burst of clients fits a gateway"],
     [limits.FRAME_BYTES_MAX > CONTENT_CHARS_MAX * 4, "a frame holds the largest content"],
     [limits.ENTRY_BYTES_MAX > CONTENT_CHARS_MAX * 6, "an entry holds the largest message"],
     [limits.TRUNK_FRAME_BYTES_MAX > limits.ENTRY_BYTES_MAX, "a trunk frame holds an entry"],

@@ -92,6 +92,7 @@ export const CLOSE_CODES = {
   heartbeat_timeout: 4003,
   server_error: 4004,
   rate_limited: 4005,
+  overloaded: 4006,
   replaced: 4100,
   kicked: 4101,
   token_expired: 4102,

@@ -54,6 +54,8 @@ export class Connection {
   closeReason: CloseReason | "" = "";
   /** It was told to go, or is about to be: takes no more sends. */
   leaving = false;
+  /** Ms until its slot when it came too soon; it is told so and closed, and is no connection. */
+  turnedAwayMs = 0;
 
   /** Tokens left to spend, and when they were counted (monotonic ms). */
   tokens: number;

@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly authMode: "dev" | "jwt";
   /** Browser origins that may connect, such as `https://chat.example.org`; `*` means any. */
   readonly allowedOrigins: readonly string[];
+  /** Clients per second; ADMISSIONS_PER_SECOND when absent. */
+  readonly admissionRate?: number;
   /** How long a forwarded HTTP request may take; HTTP_FORWARD_TIMEOUT_MS when absent. */
   readonly forwardTimeoutMs?: number;
 }

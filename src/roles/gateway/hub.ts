@@ -105,6 +105,12 @@ export class Hub {
     this.bindings.bind(conn);
   }
 
+  /** Tells a client that came too soon when to come back. */
+  turnAway(conn: Connection, socket: ClientSocket): void {
+    conn.socket = socket;
+    this.downlink.end(conn, "overloaded", conn.turnedAwayMs);
+  }
+
   receive(conn: Connection, text: string): void {
     this.uplink.receive(conn, text);
   }

@@ -9,6 +9,7 @@ import type { Service } from "../../core/lifecycle/service.ts";
 import { ChatifyError } from "../../core/protocol/errors.ts";
 import { WEBSOCKET_PATH } from "../../core/protocol/frames.ts";
 import { health, readiness } from "../../core/telemetry/admin.ts";
+import { Admission } from "./admission.ts";
 import type { Connection } from "./connection.ts";
 import { drainClients } from "./drain.ts";
 import type { GatewayDeps } from "./gateway_deps.ts";
@@ -44,11 +45,20 @@ class Gateway implements GatewayRole {
       hub: this.hub,
       metrics: deps.telemetry.metrics,
       isDraining: () => this.draining,
+      admission: new Admission({
+        clock: deps.clock,
+        perSecond: this.admissionRate,
+        burst: Math.min(deps.limits.ADMISSIONS_BURST, 2 * this.admissionRate),
+      }),
     };
   }
 
   get port(): number {
     return this.server?.port ?? 0;
+  }
+
+  private get admissionRate(): number {
+    return this.deps.config.admissionRate ?? this.deps.limits.ADMISSIONS_PER_SECOND;
   }
 
   async start(): Promise<void> {
@@ -65,7 +75,11 @@ class Gateway implements GatewayRole {
   async drain(budgetMs: number): Promise<void> {
     const { clock, limits, random } = this.deps;
     this.draining = true;
-    const spreadMs = limits.DRAIN_SPREAD_MS;
+    // The others are to take them at the rate at which they take anybody.
+    const spreadMs = Math.max(
+      limits.DRAIN_SPREAD_MS,
+      (this.hub.count / this.admissionRate) * 1_000,
+    );
     await drainClients({ hub: this.hub, clock, random, spreadMs }, budgetMs);
   }
 
@@ -120,7 +134,7 @@ class Gateway implements GatewayRole {
       const result = error instanceof ChatifyError ? error.code : "internal";
       this.deps.telemetry.metrics.handshakes.inc({ result });
       // A balancer that asks for another gateway looks for a 503; the code says what was full.
-      if (result !== "too_many_connections") return response;
+      if (result !== "too_many_connections" || response.status === 503) return response;
       return new Response(response.body, { status: 503, headers: response.headers });
     }
   }

@@ -285,7 +285,10 @@ test("what a killed node took along of the trail, what is at rest makes up for",
     await alice.frame("accepted", ({ client_msg_id }) => client_msg_id === "k2");
     const accepted = await tracedSend("k-alice", "k2", edge);
     expect(accepted.state).toBe("accepted");
-    expect(accepted.summary).toContain("no logic node owns this partition now");
+    await until(async () => {
+      const { summary } = await tracedSend("k-alice", "k2", edge);
+      return summary.includes("no logic node owns this partition now");
+    }, "the lease of the logic node to end, too");
     await start("logic,push").ready();
     const stored = await tracedAs("stored", () => traced(id, edge));
     expect(stored.summary).toMatch(/^Stored offline for .*k-bob/);

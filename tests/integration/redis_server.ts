@@ -1,5 +1,5 @@
 /** A Redis for one test file: on a unix socket in a directory of its own, every write on disk. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -38,10 +38,16 @@ export class RedisServer implements RedisTopology {
     this.process.kill("SIGCONT");
   }
 
-  /** Kills the server without warning and starts it again on the same data. */
-  async crash(): Promise<void> {
+  /** Bytes of the append-only file so far. */
+  fileSize(): number {
+    return statSync(this.file()).size;
+  }
+
+  /** Kills the server without warning and starts it again on its data, or on so much of it. */
+  async crash(bytes?: number): Promise<void> {
     this.process.kill("SIGKILL");
     await this.process.exited;
+    if (bytes !== undefined) truncateSync(this.file(), bytes);
     this.process = this.spawn();
     await this.admin.ping();
   }
@@ -63,6 +69,13 @@ export class RedisServer implements RedisTopology {
     this.process.kill("SIGKILL");
     await this.process.exited;
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  private file(): string {
+    const directory = join(this.dir, "appendonlydir");
+    const name = readdirSync(directory).find((each) => each.endsWith(".incr.aof"));
+    if (name === undefined) throw new Error("Redis writes no append-only file");
+    return join(directory, name);
   }
 
   private spawn(): Bun.Subprocess {

@@ -18,6 +18,7 @@ export interface FaultDeps {
   readonly history: History;
   readonly cluster: Cluster;
   readonly devices: readonly Device[];
+  readonly dataLoss: boolean;
   /** Only Redis' data is lost, and clients do as they like. */
   readonly alone: boolean;
   /** Called when something begins or ends to go wrong. */
@@ -66,13 +67,13 @@ export class Faults {
     () => this.churn(),
     () => this.misbehave(),
     () => this.misbehave(),
-    () => this.dataLoss.begin(),
-    () => this.dataLoss.begin(),
+    () => this.loseData(),
+    () => this.loseData(),
   ];
   /** What happens where nothing but Redis' data is at fault. */
   private readonly harmless: (() => void)[] = [
-    () => this.dataLoss.begin(),
-    () => this.dataLoss.begin(),
+    () => this.loseData(),
+    () => this.loseData(),
     () => this.churn(),
     () => this.misbehave(),
   ];
@@ -122,6 +123,10 @@ export class Faults {
     const { cluster, random } = this.deps;
     const nodes = cluster.of(random.pick(ROLES)).filter(({ draining }) => !draining);
     return nodes.length === 0 ? null : random.pick(nodes);
+  }
+
+  private loseData(): void {
+    if (this.deps.dataLoss) this.dataLoss.begin();
   }
 
   private crash(): void {

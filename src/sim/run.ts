@@ -7,7 +7,7 @@ import { silentTracer } from "../core/telemetry/trace.ts";
 import type { Violation } from "./checker.ts";
 import { describe, type HistoryEvent } from "./history.ts";
 import type { Seams } from "./seams.ts";
-import { runWorld, type WorldResult } from "./world.ts";
+import { runWorld, type WorldOptions, type WorldResult } from "./world.ts";
 
 /** One for all worlds: nobody looks at the numbers, and making a registry costs as much as a node. */
 export const SILENT: Telemetry = {
@@ -19,8 +19,12 @@ export const SILENT: Telemetry = {
 
 const LINES_MAX = 80;
 
-export function runSeed(seed: number, seams: Seams = {}): WorldResult {
-  return runWorld({ seed, seams, telemetry: () => SILENT });
+export function runSeed(
+  seed: number,
+  seams: Seams = {},
+  options: Pick<WorldOptions, "dataLoss" | "moreFaults"> = {},
+): WorldResult {
+  return runWorld({ seed, seams, telemetry: () => SILENT, ...options });
 }
 
 /** What a person needs to understand a violation, and to see it again. */

@@ -20,6 +20,10 @@ import { Workload } from "./workload.ts";
 export interface WorldOptions {
   readonly seed: number;
   readonly seams?: Seams;
+  /** False: Redis keeps its data. */
+  readonly dataLoss?: boolean;
+  /** Faults beside those that a world has. */
+  readonly moreFaults?: number;
   readonly telemetry: (host: Host) => Telemetry;
 }
 
@@ -51,7 +55,8 @@ const REST_MAX_MS = 180_000;
 const HOUR_MS = 3_600_000;
 const EPOCH = 472_222 * HOUR_MS;
 
-export function runWorld({ seed, seams = {}, telemetry }: WorldOptions): WorldResult {
+export function runWorld(options: WorldOptions): WorldResult {
+  const { dataLoss = true, moreFaults = 0, seams = {}, seed, telemetry } = options;
   const random = new SeededRandom(seed * 2_654_435_761 + 1);
   const start = EPOCH + Math.floor(random.fraction() * HOUR_MS);
   const scheduler = new Scheduler(start);
@@ -62,12 +67,12 @@ export function runWorld({ seed, seams = {}, telemetry }: WorldOptions): WorldRe
   const base = { scheduler, history, cluster, devices, users };
   const workload = new Workload({ ...base, random: random.fork() });
   const onTrouble = () => workload.rush();
-  const alone = random.chance(ALONE);
-  const faults = new Faults({ ...base, random: random.fork(), alone, onTrouble });
+  const alone = random.chance(ALONE) && dataLoss;
+  const faults = new Faults({ ...base, random: random.fork(), alone, dataLoss, onTrouble });
   const bugs: Violation[] = [];
   let rest: string[] = [];
   try {
-    live(base, random, workload, faults, start);
+    live(base, random, workload, faults, { start, moreFaults });
     rest = comeToRest(base);
   } catch (error) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -94,7 +99,7 @@ function live(
   random: SeededRandom,
   workload: Workload,
   faults: Faults,
-  start: number,
+  { moreFaults, start }: { readonly start: number; readonly moreFaults: number },
 ): void {
   workload.createGroups();
   const logics = random.int(2, 3);
@@ -111,7 +116,7 @@ function live(
   }
   const busyUntil = start + CONNECTED_MS + BUSY_MS;
   workload.plan(start + CONNECTED_MS, busyUntil, MESSAGES);
-  faults.plan(start + CONNECTED_MS, busyUntil, random.int(1, FAULTS + 2));
+  faults.plan(start + CONNECTED_MS, busyUntil, random.int(1, FAULTS + 2) + moreFaults);
   scheduler.runUntil(busyUntil);
   faults.finish();
   scheduler.at(busyUntil + FAULTS_END_MS, () => {

@@ -147,16 +147,21 @@ export class Ownership {
 
   private known(): Map<number, KnownCommit> {
     const known = new Map<number, KnownCommit>();
-    for (const [partition, mark] of this.past) known.set(partition, { ...mark, past: true });
     for (const [partition, epoch] of this.held) {
       known.set(partition, { epoch, turn: this.handlers.confirmedTurn(partition) });
+    }
+    for (const [partition, mark] of [...this.past].reverse()) {
+      if (!known.has(partition)) known.set(partition, { ...mark, past: true });
     }
     return known;
   }
 
   private remember(partition: number, mark: CommitMark): void {
     const known = this.past.get(partition);
-    if (known === undefined || isBehind(known, mark)) this.past.set(partition, mark);
+    if (known !== undefined && !isBehind(known, mark)) return;
+    // The one lost last is to be the last: it is the first that is asked for again.
+    this.past.delete(partition);
+    this.past.set(partition, mark);
   }
 
   private apply(answered: readonly Lease[], askedAt: number): void {

@@ -91,7 +91,7 @@ export interface Registry {
    * Renews what `self` holds of `group` and takes free partitions until it holds `quota`.
    * Returns what it now holds, with epochs. A partition that it held and that is missing is lost.
    * `known`, by partition: an epoch that existed, and the last commit confirmed under it to this
-   * node. Where the registry knows less, the epoch that is given is above it, unless somebody else
+   * node. Of several free partitions those named first are taken first. Where the registry knows less, the epoch that is given is above it, unless somebody else
    * holds the partition.
    */
   lease(

@@ -42,7 +42,9 @@ if holds and not lost and not unsure then
   return reply(1, false)
 end
 if not holds and owner ~= '' and expires > now then return reply(0, lost) end
-if not holds and not lost and ARGV[3] ~= '1' then return reply(2, false) end
+-- What it held until now it is given again before anybody else asks.
+local again = lost and ARGV[6] == '1'
+if not holds and not again and ARGV[3] ~= '1' then return reply(2, false) end
 epoch = math.max(epoch + 1, now, lost and known_epoch + 1 or 0)
 server = run_id()
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'epoch', text(epoch), 'until', text(now + ARGV[2]),

@@ -65,7 +65,7 @@ export class MemoryRegistry implements Registry {
     known: ReadonlyMap<number, KnownCommit> = new Map(),
   ): Promise<Lease[]> {
     return this.access.perform("lease", () => {
-      const order = searchOrder(self, partitionCount(this.deps.partitions, group));
+      const order = searchOrder(self, partitionCount(this.deps.partitions, group), known.keys());
       const owned: Lease[] = [];
       for (const take of [false, true]) {
         for (const partition of order) {
@@ -145,7 +145,7 @@ export class MemoryRegistry implements Registry {
       return leaseFrom(partition, lease, false);
     }
     if (!holds && lease.owner !== "" && lease.until > now) return null;
-    if (!holds && !lost && !take) return null;
+    if (!holds && !(lost && !known.past) && !take) return null;
     const epoch = Math.max(lease.epoch + 1, now, lost ? known.epoch + 1 : 0);
     Object.assign(lease, { owner: self, epoch, until, turn: 0, server: engine.server });
     return leaseFrom(partition, lease, lost);

@@ -94,7 +94,7 @@ export class RedisRegistry implements Registry {
     quota: number,
     known: ReadonlyMap<number, KnownCommit> = new Map(),
   ): Promise<Lease[]> {
-    const order = searchOrder(self, partitionCount(this.deps.partitions, group));
+    const order = searchOrder(self, partitionCount(this.deps.partitions, group), known.keys());
     const renewed = await this.leaseEach(group, self, order, false, known);
     const owned = held(order, renewed);
     let free = order.filter((_, i) => renewed[i]?.[0] === FREE);

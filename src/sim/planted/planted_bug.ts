@@ -5,6 +5,8 @@ export interface PlantedBug {
   readonly name: string;
   /** What somebody did, in words. */
   readonly mistake: string;
+  /** It shows where Redis loses data, which else keeps its data in worlds of planted bugs. */
+  readonly dataLoss?: boolean;
   /** Fresh for each world, because some of them remember things. */
   seams(): Seams;
 }

@@ -1,11 +1,22 @@
 /** Runs each planted bug until the checker catches it, or until the bound. */
 import { runSeed } from "../run.ts";
+import { LOSS_BUGS } from "./loss_bugs.ts";
 import type { PlantedBug } from "./planted_bug.ts";
 import { SESSION_BUGS } from "./session_bugs.ts";
 import { STREAM_BUGS } from "./stream_bugs.ts";
 import { TRUNK_BUGS } from "./trunk_bugs.ts";
 
-export const PLANTED_BUGS: readonly PlantedBug[] = [...STREAM_BUGS, ...SESSION_BUGS, ...TRUNK_BUGS];
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  ...STREAM_BUGS,
+  ...SESSION_BUGS,
+  ...TRUNK_BUGS,
+  ...LOSS_BUGS,
+];
+/** Each is caught within so many worlds. */
+export const PLANTED_SEEDS_MAX = 150;
+
+/** So that worlds of a planted bug need not be many. */
+const MORE_FAULTS = 8;
 
 export interface PlantedResult {
   readonly name: string;
@@ -23,7 +34,8 @@ export function runPlanted(bug: PlantedBug, from: number, seedsMax: number): Pla
   const { mistake, name } = bug;
   for (let i = 0; i < seedsMax; i++) {
     const seed = from + i;
-    const [violation] = runSeed(seed, bug.seams()).verdict.violations;
+    const options = { dataLoss: bug.dataLoss ?? false, moreFaults: MORE_FAULTS };
+    const [violation] = runSeed(seed, bug.seams(), options).verdict.violations;
     if (violation === undefined) continue;
     const { rule, text } = violation;
     return { name, mistake, caught: true, seeds: i + 1, seed, rule, text };

@@ -112,15 +112,6 @@ export const STREAM_BUGS: readonly PlantedBug[] = [
     }),
   },
   {
-    name: "ordinals_ignored",
-    mistake: "nobody notices that entries were given to another reader",
-    seams: () =>
-      onStreams((stream) => {
-        const append = stream.append.bind(stream);
-        stream.append = (entry) => append({ ...entry, ordinal: 0 });
-      }),
-  },
-  {
     name: "seq_not_recorded",
     mistake: "the last number of a conversation is kept in memory only",
     seams: () =>
@@ -221,7 +212,7 @@ export const STREAM_BUGS: readonly PlantedBug[] = [
           );
           await streams.commit(commit).catch(async (error: unknown) => {
             if (!isUnknown(error)) throw error;
-            await streams.commit({ ...commit, puts: twice });
+            await streams.commit({ ...commit, turn: (commit.turn ?? 0) + 1, puts: twice });
           });
         },
       })),

@@ -16,6 +16,9 @@ export interface WorkloadDeps {
 }
 
 const HTTP_TIMEOUT_MS = 8_000;
+/** How long whoever is sent away stays away, and when others write meanwhile. */
+const EVICTED_MS = 4_000;
+const EVICTED_WRITES_MS = [0, 5, 600, 1_400, 2_500];
 const GROUPS = ["g1", "g2"];
 const JOBS_PATH = "/chatify/logic/v1/pushJobs";
 const GROUP_PATH = "/chatify/logic/v1/groups";
@@ -56,6 +59,31 @@ export class Workload {
       scheduler.after(wait, () => this.say());
       wait += random.between(0.2, 6);
     }
+  }
+
+  /** An administrator sends a device away, which comes back later; others write to its user meanwhile. */
+  evict(): void {
+    const { cluster, devices, history, random, scheduler } = this.deps;
+    const online = devices.filter((device) => device.online);
+    const node = cluster.of("push").find(({ app, draining }) => app !== null && !draining);
+    if (online.length < 2 || node?.app == null) return;
+    const { id: device, user } = random.pick(online);
+    post(node.app, `/chatify/push/v1/users/${user}/kick`, { device_id: device }).then(
+      (response) => {
+        if (response.status !== 200) return;
+        history.add({ kind: "evicted", user, device, why: "kicked" });
+      },
+      () => history.add({ kind: "note", text: `${user}/${device} could not be sent away` }),
+    );
+    const writers = online.filter((each) => each.user !== user);
+    for (const ms of EVICTED_WRITES_MS) {
+      scheduler.after(ms, () => {
+        if (writers.length > 0) random.pick(writers).submit(this.operation("USER", user, user));
+      });
+    }
+    scheduler.after(EVICTED_MS, () =>
+      devices.find((d) => d.user === user && d.id === device)?.goOnline(),
+    );
   }
 
   private say(): void {

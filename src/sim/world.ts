@@ -49,6 +49,8 @@ const BUSY_MS = 18_000;
 const ALONE = 0.08;
 /** Every fault is over by then, however long it lasts. */
 const FAULTS_END_MS = 11_000;
+/** After the last fault and the return of everybody, what may not be disturbed by faults. */
+const CALM_MS = 3_000;
 const REST_STEP_MS = 5_000;
 const REST_MAX_MS = 180_000;
 /** An hour's slice of the dedup window may end within a run. */
@@ -122,6 +124,7 @@ function live(
   scheduler.at(busyUntil + FAULTS_END_MS, () => {
     for (const device of devices) restore(device, random);
   });
+  scheduler.at(busyUntil + FAULTS_END_MS + CALM_MS, () => workload.evict());
   scheduler.runUntil(busyUntil + FAULTS_END_MS);
 }
 

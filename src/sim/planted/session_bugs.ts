@@ -81,6 +81,17 @@ export const SESSION_BUGS: readonly PlantedBug[] = [
     seams: () => directory(() => ({ unregister: async () => {} })),
   },
   {
+    name: "kick_bars_and_ends_nothing",
+    mistake: "whoever is kicked cannot come back, and stays as long as the connection lasts",
+    seams: () => ({
+      directory: (inner, { role }) =>
+        role === "push" ? override(inner, { unregister: async () => {} }) : inner,
+      trunk: () => ({
+        receive: (_self, _peer, message) => (message.t === "close" ? [] : [message]),
+      }),
+    }),
+  },
+  {
     name: "stored_mark_not_read",
     mistake: "a new owner sends what is new before what is stored",
     seams: () =>

@@ -156,6 +156,8 @@ function createDevices(
 ): Device[] {
   let connections = 0;
   const devices: Device[] = [];
+  /** What leaked is not leaked on, or two devices would hand it to each other for ever. */
+  const leaked = new Set<string>();
   const world: DeviceWorld = {
     scheduler,
     history,
@@ -163,7 +165,7 @@ function createDevices(
     nextConnection: () => ++connections,
     droppedSend: seams.droppedSend ?? 0,
     freshClientIds: seams.freshClientIds ?? false,
-    ...(seams.leak ? { onText: (from, text) => leak(devices, from, text) } : {}),
+    ...(seams.leak ? { onText: (from, text) => leak(devices, leaked, from, text) } : {}),
   };
   for (const user of cluster.users) {
     const count = random.chance(0.25) ? 2 : 1;
@@ -173,8 +175,9 @@ function createDevices(
   return devices;
 }
 
-function leak(devices: readonly Device[], from: Device, text: string): void {
-  if (!text.includes('"type":"message"')) return;
+function leak(devices: readonly Device[], leaked: Set<string>, from: Device, text: string): void {
+  if (!text.includes('"type":"message"') || leaked.has(text)) return;
+  leaked.add(text);
   const other = devices.find((device) => device.user !== from.user && device.online);
   other?.overhear(text);
 }

@@ -35,6 +35,11 @@ export class GenerationCache<K, V> {
     this.old.delete(key);
   }
 
+  clear(): void {
+    this.young.clear();
+    this.old.clear();
+  }
+
   get size(): number {
     return this.young.size + this.old.size;
   }

@@ -93,6 +93,12 @@ export class Conversations {
     this.users.delete(id);
   }
 
+  /** Notices of changes may have been lost: everything is loaded again when it is used. */
+  forgetAll(): void {
+    for (const id of [...this.groups.keys()]) this.forget(id);
+    this.users.clear();
+  }
+
   private async loadCold(cold: string[], found: Map<string, Conversation>): Promise<void> {
     for (const conversation of await this.fetch(cold)) {
       if (isGroup(conversation.id)) this.rememberGroup(conversation);

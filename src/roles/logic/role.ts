@@ -181,6 +181,7 @@ class Logic implements LogicRole {
       streamed: [JOBS],
     });
     this.jobRunner.start();
+    this.deps.membership.onLapse(() => this.forgetConversations());
     this.ownership.start();
     this.timer = this.deps.clock.every(TICK_MS, () => this.tick());
   }
@@ -294,10 +295,16 @@ class Logic implements LogicRole {
     worker?.close();
   }
 
+  /** With entries of `chat_input` Redis loses notices that a conversation has changed. */
+  private forgetConversations(): void {
+    for (const worker of this.workers.values()) worker.conversations.forgetAll();
+  }
+
   private onReadError(error: Error): void {
     const { registry, telemetry } = this.deps;
     telemetry.log.warn({ err: error }, "reading chat_input failed");
     if (!(error instanceof StreamLostError)) return;
+    this.forgetConversations();
     registry.reportLoss().catch((failure: unknown) => {
       telemetry.log.warn({ err: failure }, "could not tell the others that Redis has lost data");
     });

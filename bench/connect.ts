@@ -63,6 +63,11 @@ function residentPerConnection({ load, residentBefore, residentEnd }: Run): numb
   return (residentEnd - residentBefore) / load.total;
 }
 
+/** What a further one adds, when the code of the first ones is compiled. */
+function residentPerFurther({ load, residentBegin, residentEnd }: Run): number {
+  return (residentEnd - residentBegin) / load.done;
+}
+
 function redisPerConnection({ load, redis }: Run): number {
   if (redis === null) return Number.NaN;
   return (redis.end.memoryBytes - redis.idle.memoryBytes) / load.total;
@@ -84,6 +89,7 @@ function memoryRows(runs: Alternation) {
     runs.row("resident before, MB", ({ residentBefore }) => residentBefore / 1e6),
     runs.row("resident at the end, MB", ({ residentEnd }) => residentEnd / 1e6),
     runs.row("resident bytes per connection", residentPerConnection),
+    runs.row("resident bytes per further connection", residentPerFurther),
     runs.row("Redis bytes per session", redisPerConnection),
   ];
 }
@@ -91,6 +97,7 @@ function memoryRows(runs: Alternation) {
 function memoryDetails(runs: Alternation) {
   return {
     resident_per_connection: runs.medians(residentPerConnection),
+    resident_per_further: runs.medians(residentPerFurther),
     redis_bytes_per_session: runs.medians(redisPerConnection)[0],
     connections_per_second: runs.medians(perSecond),
   };

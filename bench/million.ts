@@ -14,6 +14,7 @@ export async function benchMillion(options: Options): Promise<Report> {
     perGateway: options.perGateway,
     size: { access: 2, push: 2, logic: 1 },
     durability: options.durability,
+    minutesMax: options.minutes,
     say: (text) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`),
   });
   const { empty, redisEmptyBytes, stages } = result;

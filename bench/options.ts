@@ -29,6 +29,8 @@ export interface Options {
   readonly connections: number;
   /** Connections that each of those gateways gets; it takes 18 500 at most. */
   readonly perGateway: number;
+  /** After which no further stage is waited for. */
+  readonly minutes: number;
   /** Chat goes on until so many were delivered, however long that takes. */
   readonly messages: number;
   /** Replicas beside a single one of each role, instead of beside the floor. */
@@ -56,6 +58,7 @@ export const USAGE = `bun run bench <${BENCHES.join("|")}>
   --via-gateway   push only: through the gateway, instead of straight to logic
   --connections N idle only: N connections in stages, over as many gateways as they need
   --per-gateway N connections of each of those (17500, which leaves room for others' at a restart)
+  --minutes N     with --connections: gives up what is not reached by then (30)
   --peers A,B     chat only, beside it: socketio, mosquitto, centrifuge, or all`;
 
 const whole = (text: string | undefined, fallback: number): number => {
@@ -104,6 +107,7 @@ export function readOptions(args: readonly string[]): Options {
       connections: { type: "string" },
       "per-gateway": { type: "string" },
       durability: { type: "string" },
+      minutes: { type: "string" },
       messages: { type: "string" },
       growth: { type: "boolean", default: false },
       peers: { type: "string", default: "" },
@@ -131,6 +135,7 @@ export function readOptions(args: readonly string[]): Options {
     connections: whole(values.connections, 0),
     perGateway: Math.max(1, whole(values["per-gateway"], 17_500)),
     messages: whole(values.messages, 0),
+    minutes: Math.max(1, whole(values.minutes, 30)),
     growth: values.growth,
     rounds: Math.max(1, whole(values.rounds, 3)),
     peers: peersOf(values.peers),

@@ -7,8 +7,9 @@ import type { Target } from "./targets/target.ts";
 
 export interface Run {
   readonly load: LoadResult;
-  /** Resident bytes of the target before the first connection, and at the end. */
+  /** Resident bytes of the target before the first connection, after the warm-up, and at the end. */
   readonly residentBefore: number;
+  readonly residentBegin: number;
   readonly residentEnd: number;
   readonly redis: null | {
     /** Before the first connection, with all connected, around the window, after the last ack. */
@@ -32,11 +33,13 @@ export async function runLoad(target: Target, job: Job): Promise<Run> {
   };
   await look("idle");
   const residentBefore = residentBytes(tree());
+  let residentBegin = residentBefore;
   let residentEnd = residentBefore;
   let load: LoadResult | null = null;
   for await (const event of spawnLoad(job)) {
     if (event.event === "result") load = event;
     else await look(event.event);
+    if (event.event === "begin") residentBegin = residentBytes(tree());
     if (event.event === "held" || event.event === "end") residentEnd = residentBytes(tree());
   }
   if (load === null) throw new Error("the load generator ended without a result");
@@ -46,7 +49,7 @@ export async function runLoad(target: Target, job: Job): Promise<Run> {
   const { after, begin, connected, end, idle } = counts;
   const redis = idle && connected && begin && end && after;
   const all = redis ? { idle, connected, begin, end, after } : null;
-  return { load, residentBefore, residentEnd, redis: all };
+  return { load, residentBefore, residentBegin, residentEnd, redis: all };
 }
 
 async function* spawnLoad(job: Job): AsyncGenerator<LoadEvent> {

@@ -15,6 +15,8 @@ export interface MillionOptions {
   readonly perGateway: number;
   readonly size: ClusterSize;
   readonly durability: Durability;
+  /** No stage goes on after this; what was measured by then is reported. */
+  readonly minutesMax: number;
   /** Told what is going on. */
   readonly say: (text: string) => void;
 }
@@ -90,7 +92,9 @@ export class MillionRun {
     let stoppedBy: string | null = null;
     try {
       for (const target of [...STAGES.filter((n) => n < connections), connections]) {
-        stages.push(await this.stage(target));
+        const stage = await this.stage(target);
+        stages.push(stage);
+        this.options.say(JSON.stringify({ ...stage, broadcast: stage.broadcast?.ms ?? null }));
       }
       restart = await this.restart();
     } catch (error) {
@@ -189,6 +193,9 @@ export class MillionRun {
       if (totals.here > best) {
         best = totals.here;
         bestAtMs = performance.now();
+      }
+      if (performance.now() - this.startMs > this.options.minutesMax * 60_000) {
+        throw new Stopped(`time, at ${totals.here} of ${target} connections`);
       }
       const { availableBytes } = lookAtMemory(new Map());
       if (availableBytes < AVAILABLE_BYTES_MIN) {

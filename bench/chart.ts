@@ -68,7 +68,8 @@ export function draw({ series, title, x, y }: Curves): string {
   parts.push(text(LEFT, TOP - 6, y, 'fill="#4b5563"'));
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" ` +
-    `font-family="system-ui,sans-serif" font-size="12"><rect width="100%" height="100%" ` +
+    `role="img" aria-label="${title}" font-family="system-ui,sans-serif" font-size="12">` +
+    `<title>${title}</title><rect width="100%" height="100%" ` +
     `fill="#fff"/>${parts.join("")}</svg>\n`
   );
 }

@@ -27,6 +27,7 @@ export function table(figures: Figures, faults: readonly DoneFault[]): string {
     ["faults", `${f.faults} of ${f.kinds} kinds, ${f.pairs} pairs at the same time`],
     ["role killed → redelivered", redelivery(f)],
     ["fault over → all arrived", `p99 ${f.recovery_p99_ms} ms`],
+    ["waited for a processor", `${f.starved_ms} ms after the last fault`],
     ["processes", `${f.restarts} ended, ${f.rss_mib_max} MiB and ${f.descriptors_max} fds at most`],
   ];
   const width = Math.max(...lines.map(([name]) => name.length), ...kinds.map(([k]) => k.length));
@@ -62,6 +63,8 @@ export function keepHistory(dir: string, history: Failure["history"]): string {
 export function explain({ dir, history, options, schedule, verdict }: Failure): string {
   const start = history[0]?.at ?? 0;
   const path = keepHistory(dir, history);
+  const all = verdict.violations.map(({ rule, text }) => `${rule}: ${text}`);
+  writeFileSync(join(dir, "violations.txt"), all.join("\n"));
   const shown = verdict.violations.slice(0, VIOLATIONS_SHOWN);
   const first = shown.find(({ about }) => Object.keys(about).length > 0);
   const events = first === undefined ? [] : around(history, first).slice(-EVENTS_SHOWN);

@@ -13,6 +13,7 @@ import { type PlannedFault, plan } from "./schedule/schedule.ts";
 import { Stage } from "./stage/stage.ts";
 import { lookAtRest } from "./verdict/at_rest.ts";
 import { reportOn } from "./verdict/processes.ts";
+import { Starvation } from "./verdict/starvation.ts";
 import { judge, type Verdict } from "./verdict/verdict.ts";
 
 export interface RunResult {
@@ -68,6 +69,7 @@ export async function run(options: FaultOptions, tell: (text: string) => void): 
     population.startChurn();
     const planted = options.plant ? plant(stage, log) : null;
     await Promise.all([injector.run(schedule), Bun.sleep(seconds * 1_000)]);
+    const starvation = new Starvation();
     const lastFaultAt = await heal(stage, population, traffic, messages, log);
     await planted;
     tell(`all faults are over; waiting for rest`);
@@ -76,7 +78,10 @@ export async function run(options: FaultOptions, tell: (text: string) => void): 
     measure(stage);
     const { done } = injector;
     const processes = reportOn(stage.processes, population.devices.length);
-    const evidence = { log, faults: done, lastFaultAt, left, processes, wanted: options.messages };
+    const evidence = {
+      ...{ log, faults: done, lastFaultAt, left, processes, wanted: options.messages },
+      starvedMs: starvation.stop(),
+    };
     const verdict = judge(evidence);
     failed = verdict.violations.length > 0;
     return { verdict, faults: done, schedule, log, dir: stage.dir };

@@ -10,8 +10,13 @@ import { PARTITIONS, type Stage } from "../stage/stage.ts";
 
 const keys = new Keys("");
 /** Every key that a cluster at rest may have, by what it starts with. */
-const KNOWN =
-  /^(chat_input|push_task|user_state|lease|seq|dedup|stored|ordinal|sessions|session_epoch|members|group|blocks):|^(data_report|dead_letter|nodes|partitions|marks?|generation)\b/;
+const PARTITIONED =
+  "chat_input push_task user_state lease seq numbers dedup stored ordinal sessions session_epoch bars " +
+  "delivered members group blocks blocked_by push_key push_once";
+const WHOLE = "data_report dead_letter nodes partitions loss api_keys";
+const KNOWN = new RegExp(
+  `^(?:(?:${PARTITIONED.replaceAll(" ", "|")}):|(?:${WHOLE.replaceAll(" ", "|")})$)`,
+);
 
 /** In words; empty when the cluster is at rest. */
 export async function lookAtRest(stage: Stage, devices: readonly Device[]): Promise<string[]> {

@@ -60,6 +60,8 @@ export class Feed {
   archiving = 0;
   /** Times that something was put into the store: a page asked for before does not show it. */
   archives = 0;
+  /** The store has rows that are not in memory: what is archived now must come after them. */
+  behind = false;
   confirming = 0;
   fetching = false;
   /** Monotonic ms at which unacked rows are sent again. */

@@ -138,8 +138,12 @@ export class FeedMover {
       if (!item.done) this.deps.undelivered(item);
       this.deps.settleEntry(entry);
       if (item.done) this.deps.archive.confirm(feed, item.msgId);
-      // An item that was never sent comes back with the replay; one that was may still be acked.
-      else if (item.sentAt === 0 || feed.mode === "offline") item.done = true;
+      // An item that was never sent comes back with the replay; one that was may still be acked, and
+      // stays, unless rows before it did not: it would go out again ahead of them.
+      else if (item.sentAt === 0 || feed.mode === "offline" || feed.behind) {
+        item.done = true;
+        feed.behind = true;
+      }
     }
     for (const feed of feeds) this.advance(feed);
   }
@@ -147,6 +151,7 @@ export class FeedMover {
   onRows(feed: Feed, rows: readonly OfflineRow[]): void {
     if (rows.length === 0) {
       feed.mode = "live";
+      feed.behind = false;
     } else {
       this.deps.telemetry.metrics.replayed.inc(rows.length);
       feed.prepend(rows.map((row) => itemOfRow(feed, row)));
@@ -200,8 +205,10 @@ export class FeedMover {
   private archiveAll(feed: Feed): void {
     for (const item of feed.items) {
       if (item.done || item.archiving) continue;
-      if (item.entry === null) item.done = true;
-      else if (item.ackedBy !== null) this.liveSettled(item, ACKED);
+      if (item.entry === null) {
+        item.done = true;
+        feed.behind = true;
+      } else if (item.ackedBy !== null) this.liveSettled(item, ACKED);
       else if (!this.expire(feed, item)) this.store(item, "offline");
     }
     feed.compact();

@@ -78,7 +78,7 @@ test("a commit that its owner could not finish is finished by the next owner, on
   // The first owner is gone; the second finds nothing to decide, and everything where it belongs.
   await input.reader.stop();
   const next = await own(b, "b");
-  expect(next.epoch).toBe(fence.epoch + 1);
+  expect(next.epoch).toBeGreaterThan(fence.epoch);
   const inherited = new Recorder(b, "logic");
   await inherited.reader.assign(0);
   await eventually("it is settled", async () => (await backend.length("chat_input", 0)) === 0);
